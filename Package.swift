@@ -1,0 +1,128 @@
+// swift-tools-version:6.3
+import PackageDescription
+
+/// Every Swift target is compiled the same way: Swift 6, no warnings, imports that say what they expose.
+let common: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// Modules that never touch raw memory say `unsafe` wherever they would; the modules whose purpose is raw memory
+/// (exports, sockets, the host driver, device memory) are compiled without that check.
+let strict: [SwiftSetting] = common + [.strictMemorySafety()]
+
+enum Memory { case safe, raw }
+
+func module(_ name: String, in folder: String, _ memory: Memory, uses dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)",
+        swiftSettings: memory == .safe ? strict : common)
+}
+
+func tests(_ name: String, uses dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: common)
+}
+
+/// A C library with its own name and only its API's symbols, needing no Swift library at run time.
+func interposer(_ name: String, soname: String, exports: String, uses dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/Programs/\(name)", swiftSettings: common,
+        linkerSettings: [
+            .unsafeFlags([
+                "-static-stdlib", "-Xlinker", "-soname=\(soname)", "-Xlinker", "--version-script=\(exports)",
+                "-Xlinker", "--gc-sections", "-Xlinker", "-z", "-Xlinker", "nodelete",
+            ])
+        ])
+}
+
+let package = Package(
+    name: "bitfusion",
+    products: [
+        .library(name: "cuda-remote", type: .dynamic, targets: ["RemoteCUDA"]),
+        .library(name: "cuda-soft", type: .dynamic, targets: ["SoftCUDA"]),
+        .library(name: "nvml-soft", type: .dynamic, targets: ["SoftNVML"]),
+        .executable(name: "bitfusion", targets: ["bitfusion"]),
+        .executable(name: "bitfusion-server", targets: ["bitfusion-server"]),
+        .executable(name: "generate", targets: ["generate"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // API: the one description of CUDA, and what is derived from it.
+        .target(name: "CCUDA", path: "Sources/API/CCUDA"),
+        module("CUDADescription", in: "API", .safe),
+        .executableTarget(
+            name: "generate", dependencies: ["CUDADescription"], path: "Sources/API/generate", swiftSettings: strict),
+
+        // Data path: application -> Shim -> RemoteDriver -> Wire -> Transport -> Session -> HostDriver.
+        module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
+        module("Wire", in: "DataPath", .raw),
+        module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
+        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver", "Wire", "Transport"]),
+        module("Session", in: "DataPath", .raw, uses: ["CCUDA", "Driver", "Wire", "Transport"]),
+        module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("PartitionedDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("Worker", in: "DataPath", .raw, uses: ["Driver", "HostDriver", "PartitionedDriver", "Session", "Transport", "Wire"]),
+
+        // The software GPU. Only it links LLVM.
+        .systemLibrary(name: "CLLVM", path: "Sources/SoftGPU/CLLVM", providers: [.apt(["llvm-19-dev"])]),
+        .systemLibrary(
+            name: "CCompression", path: "Sources/SoftGPU/CCompression",
+            providers: [.apt(["libzstd-dev", "liblz4-dev"])]),
+        .target(name: "CSoftGPU", path: "Sources/SoftGPU/CSoftGPU"),
+        module("PTX", in: "SoftGPU", .safe),
+        .target(
+            name: "KernelCompiler", dependencies: ["PTX", "CLLVM", "CSoftGPU"], path: "Sources/SoftGPU/KernelCompiler",
+            swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])],
+            linkerSettings: [.unsafeFlags(["-L/usr/lib/llvm-19/lib"])]),
+        .target(
+            name: "SoftGPU", dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver"],
+            path: "Sources/SoftGPU/SoftGPU",
+            swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
+
+        // Control path.
+        module("Pool", in: "ControlPath", .safe),
+        module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
+        module("Manager", in: "ControlPath", .raw, uses: ["Pool", "Scheduling"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["Pool"]),
+
+        // Programs.
+        interposer(
+            "RemoteCUDA", soname: "libcuda.so.1", exports: "Sources/Programs/RemoteCUDA/exports.map",
+            uses: ["Shim", "RemoteDriver", "Driver", "CCUDA"]),
+        interposer(
+            "SoftCUDA", soname: "libcuda.so.1", exports: "Sources/Programs/RemoteCUDA/exports.map",
+            uses: ["Shim", "SoftGPU", "Driver", "CCUDA"]),
+        interposer(
+            "SoftNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/SoftNVML/exports.map", uses: ["CNVML"]),
+        .target(name: "CNVML", path: "Sources/API/CNVML"),
+        .executableTarget(
+            name: "bitfusion",
+            dependencies: [
+                "ManagerClient", "Pool", "Wire", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/Programs/bitfusion", swiftSettings: common),
+        .executableTarget(
+            name: "bitfusion-server",
+            dependencies: [
+                "Manager", "Worker", "HostDriver", "Driver", "Pool", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/Programs/bitfusion-server", swiftSettings: common),
+
+        tests("WireTests", uses: ["Wire"]),
+        tests("TidyTests", uses: ["CUDADescription"]),
+        tests("SchedulingTests", uses: ["Scheduling", "Pool"]),
+        tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
+        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling"]),
+        tests(
+            "DataPathTests",
+            uses: ["RemoteDriver", "Session", "SoftGPU", "HostDriver", "PartitionedDriver", "Driver", "CCUDA", "Transport", "Wire"]),
+    ]
+)
