@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+let toolsFunctions: [Function] = [
+    Function("cuCheckpointOperationComplete", 13040, absent: .later),
+    Function("cuCheckpointProcessCheckpoint", 12080, absent: .later),
+    Function("cuCheckpointProcessGetRestoreThreadId", 12080, absent: .later),
+    Function("cuCheckpointProcessGetState", 12080, absent: .later),
+    Function("cuCheckpointProcessLock", 12080, absent: .later),
+    Function("cuCheckpointProcessRestore", 12080, absent: .later),
+    Function("cuCheckpointProcessUnlock", 12080, absent: .later),
+    Function("cuCoredumpDeregisterCompleteCallback", 13020, absent: .later),
+    Function("cuCoredumpDeregisterStartCallback", 13020, absent: .later),
+    Function("cuCoredumpGetAttribute", 12010, absent: .later),
+    Function("cuCoredumpGetAttributeGlobal", 12010, absent: .later),
+    Function("cuCoredumpRegisterCompleteCallback", 13020, absent: .later),
+    Function("cuCoredumpRegisterStartCallback", 13020, absent: .later),
+    Function("cuCoredumpSetAttribute", 12010, absent: .later),
+    Function("cuCoredumpSetAttributeGlobal", 12010, absent: .later),
+    Function("cuLogsCurrent", 12090, absent: .later),
+    Function("cuLogsDumpToFile", 12090, absent: .later),
+    Function("cuLogsDumpToMemory", 12090, absent: .later),
+    Function("cuLogsRegisterCallback", 12090, absent: .later),
+    Function("cuLogsUnregisterCallback", 12090, absent: .later),
+    Function("cuProfilerInitialize", 4000, absent: .later),
+    Function("cuProfilerStart", 4000, ""),
+    Function("cuProfilerStop", 4000, ""),
+]

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The server's half: each frame becomes a call of the driver.
+package func renderSession(_ calls: [DriverCall]) -> String {
+    var text = header(imports: ["import CCUDA", "import Driver", "import Wire"])
+    text += "extension Session {\n"
+    text += "    /// Performs one call. A refusal of the driver is thrown as `CUDAError`, a malformed frame as `WireError`.\n"
+    text += "    func perform(\n        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout ReplyWriter\n"
+    text += "    ) throws {\n        switch call {\n"
+    for call in calls {
+        text += "        case .\(call.name):\n"
+        if call.isByHand || call.isRemoteByHand {
+            text += "            try perform_\(call.name)(frame, &request, &reply)\n"
+        } else {
+            text += call.sessionBody
+        }
+    }
+    return text + "        }\n    }\n}\n"
+}
+
+extension DriverCall {
+    fileprivate var sessionBody: String {
+        var lines: [String] = []
+        if made != nil { lines.append("let made = try request.read(UInt64.self)") }
+        for argument in arguments {
+            switch argument.passing {
+            case .value(let type): lines.append("let \(argument.name) = try request.read(\(type.rawValue).self)")
+            case .used, .ended: lines.append("let \(argument.name) = try request.read(UInt64.self)")
+            case .text: lines.append("let \(argument.name) = try request.readText()")
+            case .readBlock: lines.append("let \(argument.name) = try request.readBlock()")
+            case .result, .made: break
+            }
+        }
+        lines.append("try request.finish()")
+        let list = callList(context: "contexts.driverHandle(frame.context)") { argument in
+            switch argument.passing {
+            case .used(let kind), .ended(let kind): "\(kind.table).driverHandle(\(argument.name))"
+            default: argument.name
+            }
+        }
+        let call = "try driver.\(name)(\(list))"
+        if let made {
+            lines.append("try \(made.kind.table).insert(made, \(call.dropFirst("try ".count)))")
+        } else if results.count == 1 {
+            lines.append("reply.write(\(call))")
+        } else if results.count > 1 {
+            lines.append("let results = \(call)")
+            lines += results.map { "reply.write(results.\($0.name))" }
+        } else {
+            lines.append(call)
+        }
+        for argument in arguments {
+            if case .ended(let kind) = argument.passing { lines.append("\(kind.table).remove(\(argument.name))") }
+        }
+        return lines.map { "            \($0)\n" }.joined()
+    }
+}

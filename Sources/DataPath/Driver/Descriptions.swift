@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+package import CCUDA
+
+/// What a client needs to know of a driver to answer questions about it without asking.
+package struct DriverDescription: Sendable, Equatable {
+    /// As `cuDriverGetVersion`: 1000 x major + 10 x minor.
+    package var version: Int32
+    package var devices: [DeviceDescription]
+
+    package init(version: Int32, devices: [DeviceDescription]) {
+        self.version = version
+        self.devices = devices
+    }
+}
+
+package struct DeviceDescription: Sendable, Equatable {
+    /// One more than the highest attribute number that is kept.
+    package static let attributeCount = 200
+
+    package var name: String
+    /// 16 bytes.
+    package var uuid: [UInt8]
+    package var totalBytes: Int
+    /// The value of each CUdevice_attribute by its number; ``attributeCount`` of them. Unknown ones are 0.
+    package var attributes: [Int32]
+    /// For each device of the same driver whether this one can reach its memory.
+    package var canAccessPeer: [Bool]
+    /// `cuCtxGetStreamPriorityRange`: the least (largest number) and the greatest priority.
+    package var leastPriority: Int32
+    package var greatestPriority: Int32
+
+    package init(
+        name: String, uuid: [UInt8], totalBytes: Int, attributes: [Int32], canAccessPeer: [Bool],
+        leastPriority: Int32, greatestPriority: Int32
+    ) {
+        self.name = name
+        self.uuid = uuid
+        self.totalBytes = totalBytes
+        self.attributes = attributes
+        self.canAccessPeer = canAccessPeer
+        self.leastPriority = leastPriority
+        self.greatestPriority = greatestPriority
+    }
+
+    package subscript(attribute: CUdevice_attribute) -> Int32 {
+        let number = Int(attribute.rawValue)
+        return attributes.indices.contains(number) ? attributes[number] : 0
+    }
+}
+
+/// Everything that is known about a kernel when it is found, so that launches and questions need no round trip.
+package struct FunctionDescription: Sendable, Equatable {
+    /// One more than the highest CUfunction_attribute number that is kept.
+    package static let attributeCount = 20
+
+    package var function: FunctionHandle
+    package var parameters: [KernelParameter]
+    /// The value of each CUfunction_attribute by its number; ``attributeCount`` of them. Unknown ones are 0.
+    package var attributes: [Int32]
+
+    package init(function: FunctionHandle, parameters: [KernelParameter], attributes: [Int32]) {
+        self.function = function
+        self.parameters = parameters
+        self.attributes = attributes
+    }
+
+    /// Bytes of the packed parameter block.
+    package var parameterBytes: Int { parameters.map { $0.offset + $0.size }.max() ?? 0 }
+}
+
+/// Where a kernel's parameter lies in its parameter block, in bytes.
+package struct KernelParameter: Sendable, Equatable, BitwiseCopyable {
+    package var offset: Int
+    package var size: Int
+
+    package init(offset: Int, size: Int) {
+        self.offset = offset
+        self.size = size
+    }
+}
+
+/// The geometry and the attributes of a launch.
+package struct LaunchGeometry: Sendable, Equatable, BitwiseCopyable {
+    package var gridX: UInt32, gridY: UInt32, gridZ: UInt32
+    package var blockX: UInt32, blockY: UInt32, blockZ: UInt32
+    package var dynamicSharedBytes: UInt32
+    package var isCooperative: Bool
+
+    package init(
+        grid: (UInt32, UInt32, UInt32), block: (UInt32, UInt32, UInt32), dynamicSharedBytes: UInt32 = 0,
+        isCooperative: Bool = false
+    ) {
+        (gridX, gridY, gridZ) = grid
+        (blockX, blockY, blockZ) = block
+        self.dynamicSharedBytes = dynamicSharedBytes
+        self.isCooperative = isCooperative
+    }
+}
+
+/// An option of the JIT compiler or the linker that is a plain number (a CUjit_option). Log buffers are a ``JITLog``.
+package struct JITOption: Sendable, Equatable {
+    package var option: UInt32
+    package var value: UInt64
+
+    package init(option: UInt32, value: UInt64) {
+        self.option = option
+        self.value = value
+    }
+}
+
+/// What the JIT compiler or the linker says.
+package struct JITLog: Sendable, Equatable {
+    package var info = ""
+    package var error = ""
+
+    package init() {}
+}
+
+/// One input of the linker.
+package struct LinkInput: Sendable {
+    /// A CUjitInputType.
+    package var type: UInt32
+    package var name: String
+    package var bytes: [UInt8]
+    package var options: [JITOption]
+
+    package init(type: UInt32, name: String, bytes: [UInt8], options: [JITOption]) {
+        self.type = type
+        self.name = name
+        self.bytes = bytes
+        self.options = options
+    }
+}
+
+/// A corner in device memory from which a box is copied or to which it is copied.
+package struct DeviceBox: Sendable, Equatable, BitwiseCopyable {
+    /// Address of the first byte of the box.
+    package var address: CUdeviceptr
+    /// Bytes from one row to the next.
+    package var pitch: Int
+    /// Rows from one slice to the next.
+    package var rows: Int
+
+    package init(address: CUdeviceptr, pitch: Int, rows: Int) {
+        self.address = address
+        self.pitch = pitch
+        self.rows = rows
+    }
+}
+
+/// The size of a box that is copied.
+package struct Extent: Sendable, Equatable, BitwiseCopyable {
+    package var widthBytes: Int
+    package var height: Int
+    package var depth: Int
+
+    package init(widthBytes: Int, height: Int, depth: Int) {
+        self.widthBytes = widthBytes
+        self.height = height
+        self.depth = depth
+    }
+
+    /// Bytes of the box when packed, or nil when that does not fit.
+    package var byteCount: Int? {
+        let (rows, overflow) = height.multipliedReportingOverflow(by: depth)
+        let (bytes, overflow2) = rows.multipliedReportingOverflow(by: widthBytes)
+        return overflow || overflow2 || bytes < 0 ? nil : bytes
+    }
+}
