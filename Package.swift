@@ -60,11 +60,12 @@ let package = Package(
             name: "generate", dependencies: ["CUDADescription"], path: "Sources/API/generate", swiftSettings: strict),
 
         // Data path: application -> Shim -> RemoteDriver -> Wire -> Transport -> Session -> HostDriver.
+        .target(name: "CSystem", path: "Sources/DataPath/CSystem"),
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
-        module("Wire", in: "DataPath", .raw),
+        module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
-        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver", "Wire", "Transport"]),
-        module("Session", in: "DataPath", .raw, uses: ["CCUDA", "Driver", "Wire", "Transport"]),
+        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
+        module("Session", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),

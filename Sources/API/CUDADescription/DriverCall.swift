@@ -17,6 +17,8 @@ package struct DriverCall: Sendable {
         case generated
         /// The remote half and the session half are written by hand; the host half is printed.
         case remoteByHand
+        /// The remote half is written by hand, the others are printed.
+        case remoteHalfByHand
         /// The protocol has the declaration given here, and every half is written by hand.
         case byHand(declaration: String)
         /// The remote and the session half are printed, the host half is written by hand.

@@ -84,14 +84,14 @@ private let moduleCalls: [DriverCall] = [
     DriverCall(
         "cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", .waits,
         [
-            .result("numBlocks", .int32), .used("func", .function), .value("blockSize", .int32),
+            .result("numBlocks", .int32), .used("hfunc", .function), .value("blockSize", .int32),
             .value("dynamicSMemSize", .size), .value("flags", .uint32),
         ],
         "How many blocks of a kernel one multiprocessor holds."),
     DriverCall(
         "cuOccupancyAvailableDynamicSMemPerBlock", .waits,
         [
-            .result("dynamicSmemSize", .size), .used("func", .function), .value("numBlocks", .int32),
+            .result("dynamicSmemSize", .size), .used("hfunc", .function), .value("numBlocks", .int32),
             .value("blockSize", .int32),
         ],
         "How many bytes of dynamic shared memory a block may use so that as many fit."),
@@ -132,7 +132,7 @@ private let memoryCalls: [DriverCall] = [
 
 private let copyCalls: [DriverCall] = [
     DriverCall(
-        "cuMemcpyHtoDAsync_v2", .posts, [.value("dstDevice", .devicePointer), .readBlock("srcHost"), .used("hStream", .stream)],
+        "cuMemcpyHtoDAsync_v2", .posts, .remoteHalfByHand, [.value("dstDevice", .devicePointer), .readBlock("srcHost"), .used("hStream", .stream)],
         "Copies host memory to the device. The source has been read when the call returns."),
     DriverCall(
         "cuMemcpyDtoH_v2", .waits, .byHand(

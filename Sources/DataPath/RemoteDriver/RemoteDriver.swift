@@ -1,1 +1,131 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import CSystem
+package import Driver
+import Glibc
+import Synchronization
+package import Transport
+import Wire
+
+/// A driver on another machine: each call becomes a frame of the command stream.
+///
+/// Calls that only enqueue work are sent and forgotten; the numbers of handles are chosen here, so that making one does
+/// not wait either.
+package final class RemoteDriver: Driver {
+    let stream: CommandStream
+    let replies: ReplyReader
+    private let connection: Connection
+    private let description: DriverDescription
+    private let nextHandle = Atomic<UInt64>(1)
+    let hostFunctions = Mutex(HostFunctions())
+
+    /// Takes over a connection on which the server has accepted the hello.
+    package init(_ connection: Connection, _ description: DriverDescription, server: String) {
+        self.connection = connection
+        self.description = description
+        stream = CommandStream(connection)
+        replies = ReplyReader(connection)
+        replies.output = { isError, bytes in
+            // C's buffered streams, so that the text keeps its place among the application's own.
+            csystem_print(bytes.baseAddress, bytes.count, isError ? 1 : 0)
+        }
+        replies.onFailure = { [stream] reason in
+            stream.fail()
+            writeError("bitfusion: lost the GPU server \(server): \(reason). CUDA calls now fail.\n")
+        }
+    }
+
+    package func describe() throws(CUDAError) -> DriverDescription { description }
+
+    /// The number of a handle that is being made.
+    func newHandle() -> UInt64 { nextHandle.add(1, ordering: .relaxed).oldValue }
+
+    /// Sends a call and forgets it.
+    @inline(__always)
+    func post(
+        _ call: Call, _ context: ContextHandle, byteCount: Int, fill: (inout FrameWriter) -> Void
+    ) throws(CUDAError) {
+        try stream.append(
+            call.rawValue, flags: [], context: context.bits, byteCount: byteCount, waits: false, register: { _ in },
+            fill: fill)
+    }
+
+    /// Sends a call that ends with a block, which has been read when this returns.
+    func post(
+        _ call: Call, _ context: ContextHandle, byteCount: Int, block: RawSpan, fill: (inout FrameWriter) -> Void
+    ) throws(CUDAError) {
+        try block.withUnsafeBytes { bytes throws(CUDAError) in
+            try stream.append(
+                call.rawValue, flags: [], context: context.bits, byteCount: byteCount, block: bytes,
+                register: { _ in }, fill: fill)
+        }
+    }
+
+    /// Sends a call and waits for its reply.
+    func call(
+        _ call: Call, _ context: ContextHandle, byteCount: Int, fill: (inout FrameWriter) -> Void
+    ) throws(CUDAError) -> Reply {
+        let pending = PendingReply()
+        try stream.append(
+            call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, waits: true,
+            register: { replies.register($0, pending) }, fill: fill)
+        try replies.wait(for: pending)
+        try check(CUresult(pending.status))
+        return Reply(pending.payload)
+    }
+
+    /// Sends a call whose payload may be larger than the stream's buffer, and waits for its reply, whatever its status.
+    func callWithBlock(
+        _ call: Call, _ context: ContextHandle, byteCount: Int, block: UnsafeRawBufferPointer,
+        fill: (inout FrameWriter) -> Void
+    ) throws(CUDAError) -> (status: CUresult, reply: Reply) {
+        let pending = PendingReply()
+        try stream.append(
+            call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, block: block,
+            register: { replies.register($0, pending) }, fill: fill)
+        try replies.wait(for: pending)
+        return (CUresult(pending.status), Reply(pending.payload))
+    }
+
+    /// Asks for bytes that will be written to `target` when they come; they are there before any later reply.
+    func land(
+        _ call: Call, _ context: ContextHandle, byteCount: Int, into target: UnsafeMutableRawBufferPointer,
+        waits: Bool, fill: (inout FrameWriter) -> Void
+    ) throws(CUDAError) -> PendingReply {
+        let pending = PendingReply()
+        pending.target = target
+        try stream.append(
+            call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, waits: waits,
+            register: { replies.register($0, pending) }, fill: fill)
+        return pending
+    }
+}
+
+/// The values of a reply.
+struct Reply {
+    private let bytes: [UInt8]
+    private var next = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// The next value. A reply that is too short reads as zeros: the server is ours, of the same version.
+    mutating func read<Value: FixedWidthInteger & BitwiseCopyable>(_ type: Value.Type) -> Value {
+        guard next + MemoryLayout<Value>.size <= bytes.count else { return 0 }
+        defer { next += MemoryLayout<Value>.size }
+        return bytes.withUnsafeBytes { Value(littleEndian: $0.loadUnaligned(fromByteOffset: next, as: Value.self)) }
+    }
+
+    mutating func read(_ type: Float.Type) -> Float { Float(bitPattern: read(UInt32.self)) }
+
+    /// Decodes structured values; a malformed reply is CUDA_ERROR_UNKNOWN.
+    func decode<Value>(_ body: (inout WireReader) throws(WireError) -> Value) throws(CUDAError) -> Value {
+        var reader = WireReader(bytes.span.bytes)
+        do throws(WireError) { return try body(&reader) } catch { throw .unknown }
+    }
+}
+
+/// Writes a line to the application's standard error, without its buffer.
+func writeError(_ text: String) {
+    var text = text
+    text.withUTF8 { _ = Glibc.write(2, $0.baseAddress, $0.count) }
+}

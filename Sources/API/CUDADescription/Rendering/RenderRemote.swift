@@ -4,7 +4,7 @@
 package func renderRemote(_ calls: [DriverCall]) -> String {
     var text = header(imports: ["package import CCUDA", "package import Driver", "import Wire"])
     text += "extension RemoteDriver {\n"
-    for (index, call) in calls.enumerated() where !call.isByHand && !call.isRemoteByHand {
+    for (index, call) in calls.enumerated() where !call.isByHand && !call.isRemoteByHand && !call.isRemoteHalfByHand {
         text += (index == 0 ? "" : "\n") + "    package \(call.declaration) {\n"
         if let made = call.made { text += "        let made = \(made.kind.rawValue)(bits: newHandle())\n" }
         text += call.remoteBody
@@ -15,6 +15,8 @@ package func renderRemote(_ calls: [DriverCall]) -> String {
 
 extension DriverCall {
     var isRemoteByHand: Bool { if case .remoteByHand = halves { true } else { false } }
+
+    fileprivate var isRemoteHalfByHand: Bool { if case .remoteHalfByHand = halves { true } else { false } }
 
     fileprivate var remoteBody: String {
         let context = isInContext ? "context" : "ContextHandle(bits: 0)"

@@ -72,10 +72,10 @@ package protocol Driver: Sendable {
     func cuFuncSetCacheConfig(_ context: ContextHandle, hfunc: FunctionHandle, config: UInt32) throws(CUDAError)
 
     /// How many blocks of a kernel one multiprocessor holds.
-    func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(_ context: ContextHandle, func: FunctionHandle, blockSize: Int32, dynamicSMemSize: Int, flags: UInt32) throws(CUDAError) -> Int32
+    func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(_ context: ContextHandle, hfunc: FunctionHandle, blockSize: Int32, dynamicSMemSize: Int, flags: UInt32) throws(CUDAError) -> Int32
 
     /// How many bytes of dynamic shared memory a block may use so that as many fit.
-    func cuOccupancyAvailableDynamicSMemPerBlock(_ context: ContextHandle, func: FunctionHandle, numBlocks: Int32, blockSize: Int32) throws(CUDAError) -> Int
+    func cuOccupancyAvailableDynamicSMemPerBlock(_ context: ContextHandle, hfunc: FunctionHandle, numBlocks: Int32, blockSize: Int32) throws(CUDAError) -> Int
 
     /// Enqueues a kernel. `parameters` is the packed parameter block of the kernel's layout.
     func cuLaunchKernel(_ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, stream: StreamHandle, parameters: UnsafeRawBufferPointer) throws(CUDAError)

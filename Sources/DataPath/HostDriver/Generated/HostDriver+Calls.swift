@@ -201,19 +201,19 @@ extension HostDriver {
         try check(function(hfunc.bits, config))
     }
 
-    package func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(_ context: ContextHandle, func: FunctionHandle, blockSize: Int32, dynamicSMemSize: Int, flags: UInt32) throws(CUDAError) -> Int32 {
+    package func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(_ context: ContextHandle, hfunc: FunctionHandle, blockSize: Int32, dynamicSMemSize: Int, flags: UInt32) throws(CUDAError) -> Int32 {
         guard let function = functions.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags else { throw .notSupported }
         try makeCurrent(context)
         var numBlocks: Int32 = 0
-        try check(function(&numBlocks, func.bits, blockSize, dynamicSMemSize, flags))
+        try check(function(&numBlocks, hfunc.bits, blockSize, dynamicSMemSize, flags))
         return numBlocks
     }
 
-    package func cuOccupancyAvailableDynamicSMemPerBlock(_ context: ContextHandle, func: FunctionHandle, numBlocks: Int32, blockSize: Int32) throws(CUDAError) -> Int {
+    package func cuOccupancyAvailableDynamicSMemPerBlock(_ context: ContextHandle, hfunc: FunctionHandle, numBlocks: Int32, blockSize: Int32) throws(CUDAError) -> Int {
         guard let function = functions.cuOccupancyAvailableDynamicSMemPerBlock else { throw .notSupported }
         try makeCurrent(context)
         var dynamicSmemSize: Int = 0
-        try check(function(&dynamicSmemSize, func.bits, numBlocks, blockSize))
+        try check(function(&dynamicSmemSize, hfunc.bits, numBlocks, blockSize))
         return dynamicSmemSize
     }
 

@@ -108,9 +108,9 @@ extension RemoteDriver {
         }
     }
 
-    package func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(_ context: ContextHandle, func: FunctionHandle, blockSize: Int32, dynamicSMemSize: Int, flags: UInt32) throws(CUDAError) -> Int32 {
+    package func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(_ context: ContextHandle, hfunc: FunctionHandle, blockSize: Int32, dynamicSMemSize: Int, flags: UInt32) throws(CUDAError) -> Int32 {
         var reply = try call(.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, context, byteCount: 24) { frame in
-            frame.write(func.bits)
+            frame.write(hfunc.bits)
             frame.write(blockSize)
             frame.write(dynamicSMemSize)
             frame.write(flags)
@@ -118,9 +118,9 @@ extension RemoteDriver {
         return reply.read(Int32.self)
     }
 
-    package func cuOccupancyAvailableDynamicSMemPerBlock(_ context: ContextHandle, func: FunctionHandle, numBlocks: Int32, blockSize: Int32) throws(CUDAError) -> Int {
+    package func cuOccupancyAvailableDynamicSMemPerBlock(_ context: ContextHandle, hfunc: FunctionHandle, numBlocks: Int32, blockSize: Int32) throws(CUDAError) -> Int {
         var reply = try call(.cuOccupancyAvailableDynamicSMemPerBlock, context, byteCount: 16) { frame in
-            frame.write(func.bits)
+            frame.write(hfunc.bits)
             frame.write(numBlocks)
             frame.write(blockSize)
         }
@@ -152,13 +152,6 @@ extension RemoteDriver {
     package func cuMemGetInfo_v2(_ context: ContextHandle) throws(CUDAError) -> (free: Int, total: Int) {
         var reply = try call(.cuMemGetInfo_v2, context, byteCount: 0) { _ in }
         return (reply.read(Int.self), reply.read(Int.self))
-    }
-
-    package func cuMemcpyHtoDAsync_v2(_ context: ContextHandle, dstDevice: CUdeviceptr, srcHost: RawSpan, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemcpyHtoDAsync_v2, context, byteCount: 16, block: srcHost) { frame in
-            frame.write(dstDevice)
-            frame.write(hStream.bits)
-        }
     }
 
     package func cuMemcpyDtoDAsync_v2(_ context: ContextHandle, dstDevice: CUdeviceptr, srcDevice: CUdeviceptr, byteCount: Int, hStream: StreamHandle) throws(CUDAError) {

@@ -95,18 +95,18 @@ extension Session {
             try request.finish()
             try driver.cuFuncSetCacheConfig(contexts.driverHandle(frame.context), hfunc: functions.driverHandle(hfunc), config: config)
         case .cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags:
-            let func = try request.read(UInt64.self)
+            let hfunc = try request.read(UInt64.self)
             let blockSize = try request.read(Int32.self)
             let dynamicSMemSize = try request.read(Int.self)
             let flags = try request.read(UInt32.self)
             try request.finish()
-            reply.write(try driver.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(contexts.driverHandle(frame.context), func: functions.driverHandle(func), blockSize: blockSize, dynamicSMemSize: dynamicSMemSize, flags: flags))
+            reply.write(try driver.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(contexts.driverHandle(frame.context), hfunc: functions.driverHandle(hfunc), blockSize: blockSize, dynamicSMemSize: dynamicSMemSize, flags: flags))
         case .cuOccupancyAvailableDynamicSMemPerBlock:
-            let func = try request.read(UInt64.self)
+            let hfunc = try request.read(UInt64.self)
             let numBlocks = try request.read(Int32.self)
             let blockSize = try request.read(Int32.self)
             try request.finish()
-            reply.write(try driver.cuOccupancyAvailableDynamicSMemPerBlock(contexts.driverHandle(frame.context), func: functions.driverHandle(func), numBlocks: numBlocks, blockSize: blockSize))
+            reply.write(try driver.cuOccupancyAvailableDynamicSMemPerBlock(contexts.driverHandle(frame.context), hfunc: functions.driverHandle(hfunc), numBlocks: numBlocks, blockSize: blockSize))
         case .cuLaunchKernel:
             try perform_cuLaunchKernel(frame, &request, &reply)
         case .cuLaunchHostFunc:

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+package import CCUDA
+package import Driver
+import Wire
+
+// The calls whose frames are not plain lists of values.
+
+extension RemoteDriver {
+    package func cuDevicePrimaryCtxRelease_v2(dev: Int32, context: ContextHandle) throws(CUDAError) {
+        _ = try call(.cuDevicePrimaryCtxRelease_v2, context, byteCount: 4) { $0.write(dev) }
+    }
+
+    package func cuCtxSynchronize(_ context: ContextHandle) throws(CUDAError) {
+        _ = try call(.cuCtxSynchronize, context, byteCount: 0) { _ in }
+    }
+
+    package func cuStreamSynchronize(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {
+        _ = try call(.cuStreamSynchronize, context, byteCount: 8) { $0.write(hStream.bits) }
+    }
+
+    package func cuEventSynchronize(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        _ = try call(.cuEventSynchronize, context, byteCount: 8) { $0.write(hEvent.bits) }
+    }
+
+    package func cuModuleGetFunction(
+        _ context: ContextHandle, hmod: ModuleHandle, name: String
+    ) throws(CUDAError) -> FunctionDescription {
+        let made = newHandle()
+        let reply = try call(.cuModuleGetFunction, context, byteCount: 16 + textByteCount(name)) { frame in
+            frame.write(made)
+            frame.write(hmod.bits)
+            frame.write(text: name)
+        }
+        var description = try reply.decode { reader throws(WireError) in try reader.readFunctionDescription() }
+        description.function = FunctionHandle(bits: made)
+        return description
+    }
+
+    package func cuModuleEnumerateFunctions(
+        _ context: ContextHandle, hmod: ModuleHandle
+    ) throws(CUDAError) -> [String] {
+        let reply = try call(.cuModuleEnumerateFunctions, context, byteCount: 8) { $0.write(hmod.bits) }
+        return try reply.decode { reader throws(WireError) in
+            var names: [String] = []
+            for _ in 0..<(try reader.readCount()) { names.append(try reader.readText()) }
+            return names
+        }
+    }
+
+    package func cuLaunchKernel(
+        _ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, stream: StreamHandle,
+        parameters: UnsafeRawBufferPointer
+    ) throws(CUDAError) {
+        guard parameters.count <= Limits.parameterBytesMax else { throw .invalidValue }
+        try post(.cuLaunchKernel, context, byteCount: 48 + parameters.count) { frame in
+            frame.write(f.bits)
+            frame.write(stream.bits)
+            frame.write(shape.gridX)
+            frame.write(shape.gridY)
+            frame.write(shape.gridZ)
+            frame.write(shape.blockX)
+            frame.write(shape.blockY)
+            frame.write(shape.blockZ)
+            frame.write(shape.dynamicSharedBytes)
+            frame.write(UInt32(shape.isCooperative ? 1 : 0))
+            frame.write(bytes: parameters)
+        }
+    }
+}
+
+// Copies, which travel in frames of `Limits.copyFrameBytes`.
+
+extension RemoteDriver {
+    package func cuMemcpyHtoDAsync_v2(
+        _ context: ContextHandle, dstDevice: CUdeviceptr, srcHost: RawSpan, hStream: StreamHandle
+    ) throws(CUDAError) {
+        var offset = 0
+        while offset < srcHost.byteCount {
+            let count = min(Limits.copyFrameBytes, srcHost.byteCount - offset)
+            try post(
+                .cuMemcpyHtoDAsync_v2, context, byteCount: 16, block: srcHost.extracting(offset..<offset + count)
+            ) { frame in
+                frame.write(dstDevice + CUdeviceptr(offset))
+                frame.write(hStream.bits)
+            }
+            offset += count
+        }
+    }
+
+    package func cuMemcpyDtoH_v2(
+        _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
+    ) throws(CUDAError) {
+        try copyToHost(dstHost, waits: true) { part, offset, isLast throws(CUDAError) in
+            try land(.cuMemcpyDtoH_v2, context, byteCount: 24, into: part, waits: isLast) { frame in
+                frame.write(srcDevice + CUdeviceptr(offset))
+                frame.write(part.count)
+                frame.write(stream.bits)
+            }
+        }
+    }
+
+    package func cuMemcpyDtoHAsync_v2(
+        _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
+    ) throws(CUDAError) {
+        try copyToHost(dstHost, waits: false) { part, offset, _ throws(CUDAError) in
+            try land(.cuMemcpyDtoHAsync_v2, context, byteCount: 24, into: part, waits: false) { frame in
+                frame.write(srcDevice + CUdeviceptr(offset))
+                frame.write(part.count)
+                frame.write(stream.bits)
+            }
+        }
+    }
+
+    /// Cuts a target into parts and waits for all of them, if that is wanted.
+    private func copyToHost(
+        _ target: UnsafeMutableRawBufferPointer, waits: Bool,
+        _ ask: (UnsafeMutableRawBufferPointer, Int, Bool) throws(CUDAError) -> PendingReply
+    ) throws(CUDAError) {
+        var offset = 0
+        var last: [PendingReply] = []
+        while offset < target.count {
+            let count = min(Limits.copyFrameBytes, target.count - offset)
+            let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
+            let reply = try ask(part, offset, offset + count == target.count)
+            if waits { last.append(reply) }
+            offset += count
+        }
+        var problem: CUDAError?
+        for reply in last {
+            try replies.wait(for: reply)
+            if reply.status != 0 && problem == nil { problem = CUDAError(CUresult(reply.status)) }
+        }
+        if let problem { throw problem }
+    }
+
+    package func cuMemcpy3DAsync_v2(
+        _ context: ContextHandle, target: DeviceBox, source: DeviceBox, extent: Extent, stream: StreamHandle
+    ) throws(CUDAError) {
+        try post(.cuMemcpy3DAsync_v2, context, byteCount: 80) { frame in
+            frame.write(target)
+            frame.write(source)
+            frame.write(extent)
+            frame.write(stream.bits)
+        }
+    }
+
+    package func cuMemcpy3DHtoDAsync(
+        _ context: ContextHandle, target: DeviceBox, packed source: RawSpan, extent: Extent, stream: StreamHandle
+    ) throws(CUDAError) {
+        try post(.cuMemcpy3DHtoDAsync, context, byteCount: 56, block: source) { frame in
+            frame.write(target)
+            frame.write(extent)
+            frame.write(stream.bits)
+        }
+    }
+
+    package func cuMemcpy3DDtoH(
+        _ context: ContextHandle, packed target: UnsafeMutableRawBufferPointer, source: DeviceBox, extent: Extent,
+        stream: StreamHandle
+    ) throws(CUDAError) {
+        let reply = try land(.cuMemcpy3DDtoH, context, byteCount: 56, into: target, waits: true) { frame in
+            frame.write(source)
+            frame.write(extent)
+            frame.write(stream.bits)
+        }
+        try replies.wait(for: reply)
+        try check(CUresult(reply.status))
+    }
+}
+
+extension FrameWriter {
+    fileprivate mutating func write(_ box: DeviceBox) {
+        write(box.address)
+        write(box.pitch)
+        write(box.rows)
+    }
+
+    fileprivate mutating func write(_ extent: Extent) {
+        write(extent.widthBytes)
+        write(extent.height)
+        write(extent.depth)
+    }
+}
+
+// Images.
+
+extension RemoteDriver {
+    package func cuModuleLoadDataEx(
+        _ context: ContextHandle, image: RawSpan, options: [JITOption], log: inout JITLog
+    ) throws(CUDAError) -> ModuleHandle {
+        guard image.byteCount <= Limits.frameBytesMax - (1 << 20) else { throw .invalidImage }
+        let made = newHandle()
+        var payload = PayloadWriter()
+        payload.write(made)
+        payload.write(options)
+        let (status, reply) = try image.withUnsafeBytes { block throws(CUDAError) in
+            try callWithBlock(.cuModuleLoadDataEx, context, byteCount: payload.bytes.count, block: block) { frame in
+                payload.bytes.withUnsafeBytes { frame.write(bytes: $0) }
+            }
+        }
+        log = try reply.decode { reader throws(WireError) in try reader.readJITLog() }
+        try check(status)
+        return ModuleHandle(bits: made)
+    }
+
+    package func cuLinkComplete(
+        _ context: ContextHandle, inputs: [LinkInput], options: [JITOption], log: inout JITLog
+    ) throws(CUDAError) -> [UInt8] {
+        var payload = PayloadWriter()
+        payload.write(options)
+        payload.write(inputs)
+        let bytes = payload.bytes
+        guard bytes.count <= Limits.frameBytesMax else { throw .invalidImage }
+        let (status, reply) = try bytes.span.bytes.withUnsafeBytes { block throws(CUDAError) in
+            try callWithBlock(.cuLinkComplete, context, byteCount: 0, block: block) { _ in }
+        }
+        let (found, image) = try reply.decode { reader throws(WireError) in
+            (try reader.readJITLog(), try reader.readBlock().withUnsafeBytes { Array($0) })
+        }
+        log = found
+        try check(status)
+        return image
+    }
+}

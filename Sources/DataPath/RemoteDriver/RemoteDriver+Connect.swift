@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import Driver
+import Glibc
+package import Transport
+import Wire
+
+extension RemoteDriver {
+    /// Connects to the worker that `bitfusion run` has arranged for: BITFUSION_SERVER and BITFUSION_TICKET.
+    package static func connect() throws(ConnectionFailure) -> RemoteDriver {
+        guard let server = environment("BITFUSION_SERVER") else {
+            throw ConnectionFailure(
+                "no GPU server is chosen (BITFUSION_SERVER is not set); start the program with `bitfusion run -n 1 -- ...`")
+        }
+        guard let endpoint = Endpoint(server) else {
+            throw ConnectionFailure("BITFUSION_SERVER is neither host:port nor unix:/path: \(server)")
+        }
+        guard let text = environment("BITFUSION_TICKET"), let ticket = bytes(ofHexadecimal: text) else {
+            throw ConnectionFailure("BITFUSION_TICKET is not a ticket of \(2 * Hello.ticketByteCount) hexadecimal digits")
+        }
+        return try connect(to: endpoint, ticket: ticket)
+    }
+
+    /// Connects and shakes hands. The failure's message names the server and what to do.
+    package static func connect(to endpoint: Endpoint, ticket: [UInt8]) throws(ConnectionFailure) -> RemoteDriver {
+        let connection = try Connection.connect(to: endpoint)
+        let hello = Hello(ticket: ticket, processID: UInt32(getpid()))
+        connection.setReadTimeout(seconds: helloSecondsMax)
+        guard hello.bytes.withUnsafeBytes({ connection.write($0) }) else {
+            throw ConnectionFailure("\(endpoint) closed the connection: \(errorText(errno))")
+        }
+        let description = try readReply(connection, endpoint)
+        connection.setReadTimeout(seconds: 0)
+        return RemoteDriver(connection, description, server: endpoint.description)
+    }
+
+    /// A worker that has to start its driver first may take this long.
+    private static var helloSecondsMax: Int { 30 }
+
+    private static func readReply(
+        _ connection: Connection, _ endpoint: Endpoint
+    ) throws(ConnectionFailure) -> DriverDescription {
+        var header = [UInt8](repeating: 0, count: HelloReply.headerByteCount)
+        guard header.withUnsafeMutableBytes({ connection.readExactly($0) }) else {
+            throw ConnectionFailure("\(endpoint) did not answer: is it the data port of a bitfusion server?")
+        }
+        let status: HelloReply.Status
+        var body: [UInt8]
+        do throws(WireError) {
+            let (found, count) = try HelloReply.header(header)
+            status = found
+            body = [UInt8](repeating: 0, count: count)
+        } catch {
+            throw ConnectionFailure("\(endpoint) is not a bitfusion server: \(error)")
+        }
+        guard body.withUnsafeMutableBytes({ connection.readExactly($0) }) else {
+            throw ConnectionFailure("\(endpoint) closed the connection in the middle of its answer")
+        }
+        guard status == .accepted else {
+            throw ConnectionFailure("\(endpoint) refused the connection: \(String(decoding: body, as: UTF8.self))")
+        }
+        var reader = WireReader(body.span.bytes)
+        do throws(WireError) {
+            return try reader.readDriverDescription()
+        } catch {
+            throw ConnectionFailure("\(endpoint) described its GPUs in a way that this version does not understand: \(error)")
+        }
+    }
+
+    private static func environment(_ name: String) -> String? {
+        guard let value = getenv(name) else { return nil }
+        let text = String(cString: value)
+        return text.isEmpty ? nil : text
+    }
+
+    private static func bytes(ofHexadecimal text: String) -> [UInt8]? {
+        let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
+        guard digits.count == 2 * Hello.ticketByteCount else { return nil }
+        var bytes: [UInt8] = []
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = digits[index], let low = digits[index + 1] else { return nil }
+            bytes.append(UInt8(high << 4 | low))
+        }
+        return bytes
+    }
+}

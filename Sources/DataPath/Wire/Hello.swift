@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The first 64 bytes of a data connection, sent by the client: who it is and which allocation it belongs to.
+///
+/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, ticket 32 bytes, process id `u32`, flags `u32` (0),
+/// 16 bytes of zero. Another major version is refused; a higher minor version is spoken down to.
+package struct Hello: Sendable, Equatable {
+    package static let byteCount = 64
+    package static let magic: UInt32 = 0x5543_4642  // "BFCU"
+    package static let major: UInt16 = 1
+    package static let minor: UInt16 = 0
+    package static let ticketByteCount = 32
+
+    package var major: UInt16
+    package var minor: UInt16
+    /// The secret that the scheduler gave out with the allocation.
+    package var ticket: [UInt8]
+    package var processID: UInt32
+
+    package init(ticket: [UInt8], processID: UInt32, major: UInt16 = Hello.major, minor: UInt16 = Hello.minor) {
+        precondition(ticket.count == Hello.ticketByteCount, "a ticket has 32 bytes")
+        self.ticket = ticket
+        self.processID = processID
+        self.major = major
+        self.minor = minor
+    }
+
+    /// Reads a hello. Throws ``WireError/notThisProtocol`` unless it begins with the magic and has its full length.
+    package init(bytes: [UInt8]) throws(WireError) {
+        guard bytes.count == Hello.byteCount, littleEndian(bytes, at: 0, count: 4) == UInt64(Hello.magic) else {
+            throw .notThisProtocol
+        }
+        major = UInt16(littleEndian(bytes, at: 4, count: 2))
+        minor = UInt16(littleEndian(bytes, at: 6, count: 2))
+        ticket = Array(bytes[8..<40])
+        processID = UInt32(littleEndian(bytes, at: 40, count: 4))
+    }
+
+    package var bytes: [UInt8] {
+        var bytes = littleEndianBytes(UInt64(Hello.magic), count: 4)
+        bytes += littleEndianBytes(UInt64(major), count: 2) + littleEndianBytes(UInt64(minor), count: 2)
+        bytes += ticket + littleEndianBytes(UInt64(processID), count: 4)
+        return bytes + [UInt8](repeating: 0, count: Hello.byteCount - bytes.count)
+    }
+}
+
+/// The answer to a ``Hello``: a header of 16 bytes and a body.
+///
+/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, status `u32`, length of the body in bytes `u32`. The body
+/// is a sentence in UTF-8 when refused, and the driver's description when accepted.
+package struct HelloReply: Sendable, Equatable {
+    package enum Status: UInt32, Sendable {
+        case accepted = 0
+        case wrongVersion = 1
+        case unknownTicket = 2
+        case noWorker = 3
+        case malformed = 4
+    }
+
+    package static let headerByteCount = 16
+    /// A description of a full server is about 1 KiB for each GPU.
+    package static let bodyBytesMax = 1 << 20
+
+    package var major: UInt16 = Hello.major
+    package var minor: UInt16 = Hello.minor
+    package var status: Status
+    package var body: [UInt8]
+
+    package init(status: Status, body: [UInt8]) {
+        self.status = status
+        self.body = body
+    }
+
+    package init(refusal status: Status, sentence: String) {
+        self.init(status: status, body: Array(sentence.utf8))
+    }
+
+    package var bytes: [UInt8] {
+        littleEndianBytes(UInt64(Hello.magic), count: 4) + littleEndianBytes(UInt64(major), count: 2)
+            + littleEndianBytes(UInt64(minor), count: 2) + littleEndianBytes(UInt64(status.rawValue), count: 4)
+            + littleEndianBytes(UInt64(body.count), count: 4) + body
+    }
+
+    /// Reads the header: what is in it, and how long the body is.
+    package static func header(_ bytes: [UInt8]) throws(WireError) -> (status: Status, bodyByteCount: Int) {
+        guard bytes.count == headerByteCount, littleEndian(bytes, at: 0, count: 4) == UInt64(Hello.magic) else {
+            throw .notThisProtocol
+        }
+        let count = Int(littleEndian(bytes, at: 12, count: 4))
+        guard count <= bodyBytesMax else { throw .tooLong(count, limit: bodyBytesMax) }
+        guard let status = Status(rawValue: UInt32(littleEndian(bytes, at: 8, count: 4))) else { throw .notThisProtocol }
+        return (status, count)
+    }
+}
+
+private func littleEndian(_ bytes: [UInt8], at start: Int, count: Int) -> UInt64 {
+    bytes[start..<start + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+}
+
+private func littleEndianBytes(_ value: UInt64, count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * UInt64($0))) }
+}
