@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each program three times: on the software GPU's library, with a private worker, and through the network."""
+import pytest
+from conftest import BITFUSION, PROGRAMS, ROOT, SOFT, environment, run
+
+NAMES = [
+    "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
+    "symbols", "device_printf", "device_assert", "precision", "streams", "threads", "two_devices", "illegal_address",
+]
+RUNTIMES = ["11.8.89", "12.4.127", "12.9.79", "13.0.48", "13.5.37", "static"]
+
+DEVICE_PRINTF = """host: before
+kernel: block 0 of dev,  3.14 x % text
+kernel: -5000000000 4000000000 ff 1.234568e+04
+thread 0
+thread 1
+thread 2
+host: between
+kernel: block 0 of dev,  3.14 x % text
+kernel: -5000000000 4000000000 ff 1.234568e+04
+ok device_printf
+"""
+
+
+@pytest.fixture(params=["direct", "local", "network"])
+def execute(request):
+    """Runs a program one of the three ways."""
+    if request.param == "direct":
+        return lambda program, gpus=1: run(
+            program, environment(LD_LIBRARY_PATH=SOFT, BITFUSION_SOFT_GPU=f"{gpus}x4096"))
+    if request.param == "local":
+        return lambda program, gpus=1: run([BITFUSION, "local", "--soft-gpu", f"{gpus}x4096", "--", *program])
+    manager = request.getfixturevalue("manager")
+    return lambda program, gpus=1: manager.run(program, "-n", gpus)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_program(name, execute):
+    finished = execute([PROGRAMS / name], gpus=2 if name == "two_devices" else 1)
+    assert finished.returncode == 0, str(finished)
+    assert finished.stdout.endswith(f"ok {name}\n"), str(finished)
+    if name == "device_printf":
+        assert finished.stdout == DEVICE_PRINTF, str(finished)
+    if name == "device_assert":
+        assert "Assertion `values[threadIdx.x] < limit` failed" in finished.stderr, str(finished)
+        assert "block: [0,0,0], thread: [3,0,0]" in finished.stderr, str(finished)
+
+
+@pytest.mark.parametrize("version", RUNTIMES)
+def test_runtime(version, execute):
+    finished = execute([PROGRAMS / f"runtime-{version}"])
+    assert finished.returncode == 0 and finished.stdout.endswith("ok runtime\n"), str(finished)
+
+
+def test_every_program_is_run():
+    """A program added to the folder is not forgotten here."""
+    helpers = {"busy", "endless", "memory_limit"}
+    assert {path.stem for path in (ROOT / "Tests" / "Programs").glob("*.cu")} == set(NAMES) | helpers
+
+
+def test_exit_status_and_arguments_are_the_programs(manager):
+    script = 'printf "%s|" "$0" "$@"; exit 41'
+    finished = manager.run(["/bin/sh", "-c", script, "a b", "", "$HOME", "-n"])
+    assert finished.returncode == 41 and finished.stdout == "a b||$HOME|-n|", str(finished)
+
+
+def test_a_signal_is_in_the_exit_status(manager):
+    finished = manager.run(["/bin/sh", "-c", "kill -SEGV $$"])
+    assert finished.returncode == 128 + 11, str(finished)
