@@ -69,7 +69,7 @@ let package = Package(
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
-        module("Worker", in: "DataPath", .raw, uses: ["Driver", "HostDriver", "PartitionedDriver", "Session", "Transport", "Wire"]),
+        module("Worker", in: "DataPath", .raw, uses: ["CSystem", "Driver", "HostDriver", "PartitionedDriver", "Session", "Transport", "Wire"]),
 
         // The software GPU. Only it links LLVM.
         .systemLibrary(name: "CLLVM", path: "Sources/SoftGPU/CLLVM", providers: [.apt(["llvm-19-dev"])]),

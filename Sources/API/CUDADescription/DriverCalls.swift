@@ -20,7 +20,7 @@ private let contextCalls: [DriverCall] = [
         [.made("pctx", .context), .value("flags", .uint32), .value("dev", .int32)],
         "Makes a context on a device."),
     DriverCall(
-        "cuCtxDestroy_v2", .waits, inContext: false, [.ended("ctx", .context)],
+        "cuCtxDestroy_v2", .waits, inContext: false, .hostByHand, [.ended("ctx", .context)],
         "Ends a context and everything in it, after its work is done."),
     DriverCall(
         "cuCtxSynchronize", .waits, .remoteByHand, [], "Returns when all work of the context is done."),

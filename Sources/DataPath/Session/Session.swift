@@ -1,1 +1,288 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import CSystem
+package import Driver
+import Glibc
+package import Transport
+import Wire
+
+/// One application's connection to a driver.
+///
+/// One thread reads, performs and answers, in the order of the frames. A call that waits for the GPU does not stop it: the
+/// wait is remembered as a ``Completion`` and answered when its events are done, while the next frames are performed.
+package final class Session {
+    /// Why a session ended.
+    package enum End: Sendable, Equatable {
+        case clientClosed
+        case connectionLost(String)
+        case protocolBroken(String)
+    }
+
+    let driver: any Driver
+    let connection: Connection
+    /// Text that kernels print, taken by whoever runs the session.
+    private let outputs: [(source: any OutputSource, kind: ReplyHeader.Kind)]
+
+    var contexts = HandleTable<ContextHandle>(unknown: .invalidContext)
+    var modules = HandleTable<ModuleHandle>()
+    var functions = HandleTable<FunctionHandle>()
+    var streams = HandleTable<StreamHandle>()
+    var events = HandleTable<EventHandle>()
+    var pools = HandleTable<MemoryPoolHandle>()
+    /// The client's number of the context of each stream.
+    var contextOfStream: [UInt64: UInt64] = [:]
+
+    var completions: [Completion] = []
+    var idleEvents: [UInt64: [EventHandle]] = [:]
+    let hostFunctions: HostFunctionRelay
+    /// The failure of a call that nobody waited for; the next call that waits returns it.
+    private var deferredError: CUDAError?
+    private var expectedSequence: UInt64 = 1
+    /// Set by a call that will be answered by a ``Completion``, or has answered itself.
+    var isAnswered = false
+
+    private var input = UnsafeMutableRawBufferPointer.allocate(byteCount: inputBytes, alignment: 64)
+    private var inputStart = 0
+    private var inputEnd = 0
+    private var output: [UInt8] = []
+    private var reply = PayloadWriter()
+    /// A page-aligned place for copies to the host, with a reply's header in front of it.
+    let staging = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: Limits.copyFrameBytes + ReplyHeader.byteCount, alignment: 4096)
+
+    /// Room for a copy's frame and some small ones; it grows for a larger frame and shrinks again.
+    private static let inputBytes = 1 << 20
+    /// Answers gathered before they are written although more frames wait.
+    private static let outputBytesMax = 64 << 10
+
+    package init(
+        _ connection: Connection, driver: any Driver, standardOutput: (any OutputSource)? = nil,
+        standardError: (any OutputSource)? = nil
+    ) {
+        self.connection = connection
+        self.driver = driver
+        outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap { source, kind in
+            source.map { ($0, kind) }
+        }
+        hostFunctions = HostFunctionRelay()
+        output.reserveCapacity(2 * Session.outputBytesMax)
+    }
+
+    deinit {
+        input.deallocate()
+        staging.deallocate()
+    }
+
+    /// Serves the connection until it ends, then frees everything that the client has made.
+    package func run() -> End {
+        let end = serve()
+        hostFunctions.releaseAll()
+        release()
+        return end
+    }
+
+    private func serve() -> End {
+        do {
+            while true {
+                try performWaitingFrames()
+                try pollCompletions()
+                try announceHostFunctions()
+                try flush()
+                if let end = try receive() { return end }
+            }
+        } catch let error as WireError {
+            return .protocolBroken(error.description)
+        } catch let error as ConnectionFailure {
+            return .connectionLost(error.message)
+        } catch {
+            return .connectionLost("\(error)")
+        }
+    }
+
+    /// Performs every frame that has arrived completely.
+    private func performWaitingFrames() throws {
+        while inputEnd - inputStart >= FrameHeader.byteCount, let base = input.baseAddress {
+            let header = FrameHeader(at: base + inputStart)
+            let payload = Int(header.payloadByteCount)
+            guard payload <= Limits.frameBytesMax else { throw WireError.tooLong(payload, limit: Limits.frameBytesMax) }
+            let frame = FrameHeader.byteCount + payload
+            guard inputEnd - inputStart >= frame else { return makeRoom(for: frame) }
+            guard header.sequence == expectedSequence else {
+                throw WireError.outOfSequence(expected: expectedSequence, found: header.sequence)
+            }
+            expectedSequence += 1
+            try perform(header, UnsafeRawBufferPointer(start: base + inputStart + FrameHeader.byteCount, count: payload))
+            inputStart += frame
+            if output.count >= Session.outputBytesMax { try flush() }
+        }
+        if inputStart == inputEnd {
+            inputStart = 0
+            inputEnd = 0
+            if input.count > Session.inputBytes { resizeInput(to: Session.inputBytes) }
+        }
+    }
+
+    private func makeRoom(for frame: Int) {
+        if inputStart + frame <= input.count { return }
+        if frame > input.count { resizeInput(to: frame) } else { moveInput(to: input) }
+    }
+
+    private func moveInput(to target: UnsafeMutableRawBufferPointer) {
+        guard let base = input.baseAddress, let start = target.baseAddress else { return }
+        memmove(start, base + inputStart, inputEnd - inputStart)
+        inputEnd -= inputStart
+        inputStart = 0
+    }
+
+    private func resizeInput(to byteCount: Int) {
+        let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+        moveInput(to: larger)
+        input.deallocate()
+        input = larger
+    }
+
+    private func perform(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws {
+        var request = WireReader(RawSpan(_unsafeBytes: payload))
+        if header.flags.contains(.hostFunctionReturned) {
+            hostFunctions.returned(try request.read(UInt64.self))
+            return
+        }
+        guard let call = Call(rawValue: header.call) else { throw WireError.unknownCall(header.call) }
+        let wantsReply = header.flags.contains(.wantsReply)
+        var status = CUDA_SUCCESS
+        reply.removeAll()
+        isAnswered = false
+        if wantsReply, let error = deferredError {
+            deferredError = nil
+            status = error.code
+        } else {
+            do {
+                try perform(call, header, &request, &reply)
+            } catch let error as CUDAError {
+                status = error.code
+                if !wantsReply && deferredError == nil { deferredError = error }
+            }
+        }
+        guard wantsReply && !isAnswered else { return }
+        // What has landed by now must be on its way before an answer that promises it.
+        if !completions.isEmpty { try pollCompletions() }
+        try answer(header.sequence, status)
+    }
+
+    /// Answers with what the call has written.
+    private func answer(_ sequence: UInt64, _ status: CUresult) throws {
+        try forwardOutput()
+        append(
+            ReplyHeader(
+                payloadByteCount: UInt32(reply.bytes.count), status: status.rawValue, sequence: sequence, kind: .reply))
+        output.append(contentsOf: reply.bytes)
+    }
+
+    /// Answers without values.
+    func answer(_ sequence: UInt64, status: CUresult) throws {
+        try forwardOutput()
+        append(ReplyHeader(payloadByteCount: 0, status: status.rawValue, sequence: sequence, kind: .reply))
+    }
+
+    /// Answers with the first bytes of ``staging`` behind its place for a header.
+    func answerFromStaging(_ sequence: UInt64, byteCount: Int) throws {
+        guard let base = staging.baseAddress else { return }
+        try flush()
+        ReplyHeader(payloadByteCount: UInt32(byteCount), status: 0, sequence: sequence, kind: .reply).store(at: base)
+        try write(UnsafeRawBufferPointer(start: base, count: ReplyHeader.byteCount + byteCount))
+    }
+
+    /// Answers with bytes of another buffer.
+    func answer(_ sequence: UInt64, payload: UnsafeRawBufferPointer) throws {
+        append(ReplyHeader(payloadByteCount: UInt32(payload.count), status: 0, sequence: sequence, kind: .reply))
+        try flush()
+        try write(payload)
+    }
+
+    func append(_ header: ReplyHeader) {
+        withUnsafeTemporaryAllocation(byteCount: ReplyHeader.byteCount, alignment: 8) { room in
+            guard let base = room.baseAddress else { return }
+            header.store(at: base)
+            output.append(contentsOf: room)
+        }
+    }
+
+    /// Sends what kernels have printed, ahead of the answer by which the application may expect it.
+    private func forwardOutput() throws {
+        for (source, kind) in outputs {
+            let text = source.takeOutput()
+            guard !text.isEmpty else { continue }
+            append(ReplyHeader(payloadByteCount: UInt32(text.count), status: 0, sequence: 0, kind: kind))
+            output.append(contentsOf: text)
+        }
+    }
+
+    func flush() throws {
+        guard !output.isEmpty else { return }
+        try output.withUnsafeBytes { try write($0) }
+        output.removeAll(keepingCapacity: true)
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer) throws {
+        guard connection.write(bytes) else { throw ConnectionFailure(errorText(errno)) }
+    }
+
+    /// Reads more. While something is to be completed it only looks, sleeping longer the longer that takes.
+    private func receive() throws -> End? {
+        if inputEnd == input.count { makeRoom(for: input.count) }
+        let room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...])
+        let count: Int
+        if completions.isEmpty && !hostFunctions.isBusy {
+            waitStart = 0
+            count = connection.read(into: room, spins: true)
+        } else if let found = connection.readNow(into: room) {
+            waitStart = 0
+            count = found
+        } else {
+            pause()
+            return nil
+        }
+        if count > 0 {
+            inputEnd += count
+            return nil
+        }
+        return count == 0 ? .clientClosed : .connectionLost(errorText(errno))
+    }
+
+    private var waitStart: UInt64 = 0
+
+    /// Lets time pass between two looks at the events: nothing for the first microseconds, then an eighth of what the wait
+    /// has taken so far, at most ``pauseNanosecondsMax``. Whatever arrives on the socket ends it.
+    private func pause() {
+        let now = nanoseconds()
+        if waitStart == 0 { waitStart = now }
+        let waited = now - waitStart
+        guard waited > Session.pauseAfterNanoseconds else { return }
+        csystem_wait_readable(connection.descriptor, Int(min(waited / 8, Session.pauseNanosecondsMax)))
+    }
+
+    private static let pauseAfterNanoseconds: UInt64 = 20_000
+    private static let pauseNanosecondsMax: UInt64 = 200_000
+
+    /// Frees what the client has left behind. Contexts end with everything in them.
+    private func release() {
+        completions.removeAll()
+        let primary = Set(primaryContexts.values)
+        for context in contexts.all.values where !primary.contains(context) {
+            try? driver.cuCtxDestroy_v2(ctx: context)
+        }
+        for (device, context) in primaryContexts {
+            try? driver.cuDevicePrimaryCtxRelease_v2(dev: device, context: context)
+        }
+        for pool in pools.all.values { try? driver.cuMemPoolDestroy(pool: pool) }
+    }
+
+    /// Primary contexts that the client holds, by device.
+    var primaryContexts: [Int32: ContextHandle] = [:]
+}
+
+/// Where text that kernels print comes from.
+package protocol OutputSource: AnyObject {
+    /// Takes what has been printed since the last time.
+    func takeOutput() -> [UInt8]
+}

@@ -1,1 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Synchronization
+
+/// Everything between the exported C functions and a ``Driver``: it answers what it knows, keeps the application's
+/// handles and addresses, checks what CUDA checks at once, and passes the rest on.
+///
+/// The methods with CUDA's names are the exported functions; see the extensions, one per family. No lock is held while
+/// the driver is called, except where noted that every waiting thread needs the same outcome.
+final class Shim: Sendable {
+    let driver: any Driver
+    let description: DriverDescription
+    let environment: Environment
+    /// The devices that the application sees, by its ordinals.
+    let devices: [Device]
+    /// The primary context of each device, by the application's ordinals.
+    let primaries: [Context]
+
+    let contexts = HandleTable<Context>(.context)
+    let modules = HandleTable<Module>(.module)
+    let functions = HandleTable<Function>(.function)
+    let libraries = HandleTable<Library>(.library)
+    let kernels = HandleTable<Kernel>(.kernel)
+    let streams = HandleTable<Stream>(.stream)
+    let events = HandleTable<Event>(.event)
+    let pools = HandleTable<Pool>(.pool)
+    let links = HandleTable<Link>(.link)
+
+    let storage = ContextLocalStorage()
+    let memory: AddressMap
+    private let lastID = Atomic<UInt64>(0)
+
+    init(_ source: DriverSource, description: DriverDescription, environment: Environment) {
+        driver = source.driver
+        self.description = description
+        self.environment = environment
+        devices = visibleDevices(description.devices, environment.visibleDevices)
+        memory = AddressMap(reservesAddresses: source.hasRemoteMemory)
+        let contexts = contexts
+        primaries = devices.compactMap { device in
+            // The table is empty here: it cannot be full.
+            try? contexts.insert { bits in
+                Context(bits: bits, id: UInt64(device.ordinal) + 1, device: device, isPrimary: true, flags: 0)
+            }
+        }
+        lastID.store(UInt64(devices.count), ordering: .relaxed)
+    }
+
+    /// A number that no other object of the process has.
+    func nextID() -> UInt64 { lastID.add(1, ordering: .relaxed).newValue }
+
+    /// A device by the application's ordinal.
+    func device(_ ordinal: CUdevice) throws(CUDAError) -> Device {
+        guard devices.indices.contains(Int(ordinal)) else { throw .invalidDevice }
+        return devices[Int(ordinal)]
+    }
+
+    /// The calling thread's current context, active or not; nil without one.
+    @inline(__always)
+    var currentContext: Context? { ThreadState.current.contexts.last }
+
+    /// The context in which a call of this thread runs.
+    @inline(__always)
+    func activeContext() throws(CUDAError) -> ActiveContext {
+        guard let context = currentContext else { throw .invalidContext }
+        return try ActiveContext(context)
+    }
+
+    /// A context by its handle; NULL means the current one.
+    func context(_ handle: OpaquePointer?) throws(CUDAError) -> Context {
+        guard let handle else {
+            guard let context = currentContext else { throw .invalidContext }
+            return context
+        }
+        guard let context = contexts[bits(handle)] else { throw .invalidContext }
+        return context
+    }
+}

@@ -12,6 +12,7 @@ package func generatedFiles() -> [(path: String, text: String)] {
         ("Sources/DataPath/RemoteDriver/Generated/RemoteDriver+Calls.swift", renderRemote(driverCalls)),
         ("Sources/DataPath/Session/Generated/Session+Calls.swift", renderSession(driverCalls)),
         ("Sources/DataPath/HostDriver/Generated/HostDriver+Calls.swift", renderHost(driverCalls)),
+        ("Sources/DataPath/PartitionedDriver/Generated/PartitionedDriver+Calls.swift", renderPartitioned(driverCalls)),
         ("Sources/DataPath/Shim/Generated/LookupTable.swift", renderLookup(cudaFunctions)),
         ("docs/cuda-coverage.md", renderCoverage(cudaFamilies)),
     ] + exports

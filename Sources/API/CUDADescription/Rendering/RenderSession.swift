@@ -5,7 +5,7 @@ package func renderSession(_ calls: [DriverCall]) -> String {
     var text = header(imports: ["import CCUDA", "import Driver", "import Wire"])
     text += "extension Session {\n"
     text += "    /// Performs one call. A refusal of the driver is thrown as `CUDAError`, a malformed frame as `WireError`.\n"
-    text += "    func perform(\n        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout ReplyWriter\n"
+    text += "    func perform(\n        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter\n"
     text += "    ) throws {\n        switch call {\n"
     for call in calls {
         text += "        case .\(call.name):\n"
@@ -49,8 +49,13 @@ extension DriverCall {
         } else {
             lines.append(call)
         }
+        if made?.kind == .stream { lines.append("contextOfStream[made] = frame.context") }
+        if name == "cuDevicePrimaryCtxRetain" { lines.append("primaryContexts[dev] = try contexts.driverHandle(made)") }
         for argument in arguments {
-            if case .ended(let kind) = argument.passing { lines.append("\(kind.table).remove(\(argument.name))") }
+            guard case .ended(let kind) = argument.passing else { continue }
+            lines.append("\(kind.table).remove(\(argument.name))")
+            if kind == .context { lines.append("forgetStreams(of: \(argument.name))") }
+            if kind == .stream { lines.append("contextOfStream[\(argument.name)] = nil") }
         }
         return lines.map { "            \($0)\n" }.joined()
     }

@@ -14,3 +14,18 @@ static inline void csystem_end_with_parent(int signal) { prctl(PR_SET_PDEATHSIG,
 static inline void csystem_print(const void *bytes, size_t count, int to_error) {
     fwrite(bytes, 1, count, to_error ? stderr : stdout);
 }
+
+/// Waits until a descriptor is readable, at most so many nanoseconds (less than a second).
+void csystem_wait_readable(int descriptor, long nanoseconds);
+
+/// Makes an unnamed file in memory that is closed on exec; negative when that fails.
+int csystem_memory_file(const char *name);
+
+/// Empties C's buffered standard output and error.
+static inline void csystem_flush_standard_streams(void) {
+    fflush(stdout);
+    fflush(stderr);
+}
+
+/// Gives back the memory behind a part of an unnamed file; the rest keeps its place.
+void csystem_punch_hole(int descriptor, long offset, long count);

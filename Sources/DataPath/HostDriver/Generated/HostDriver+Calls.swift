@@ -9,7 +9,6 @@ struct HostFunctions: Sendable {
     let cuDevicePrimaryCtxRetain: (@convention(c) (UnsafeMutablePointer<UInt64>?, Int32) -> CUresult)?
     let cuDevicePrimaryCtxSetFlags_v2: (@convention(c) (Int32, UInt32) -> CUresult)?
     let cuCtxCreate_v2: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt32, Int32) -> CUresult)?
-    let cuCtxDestroy_v2: (@convention(c) (UInt64) -> CUresult)?
     let cuCtxSynchronize: (@convention(c) () -> CUresult)?
     let cuCtxSetLimit: (@convention(c) (UInt32, Int) -> CUresult)?
     let cuCtxGetLimit: (@convention(c) (UnsafeMutablePointer<Int>?, UInt32) -> CUresult)?
@@ -57,7 +56,6 @@ struct HostFunctions: Sendable {
         cuDevicePrimaryCtxRetain = library.function("cuDevicePrimaryCtxRetain")
         cuDevicePrimaryCtxSetFlags_v2 = library.function("cuDevicePrimaryCtxSetFlags_v2")
         cuCtxCreate_v2 = library.function("cuCtxCreate_v2")
-        cuCtxDestroy_v2 = library.function("cuCtxDestroy_v2")
         cuCtxSynchronize = library.function("cuCtxSynchronize")
         cuCtxSetLimit = library.function("cuCtxSetLimit")
         cuCtxGetLimit = library.function("cuCtxGetLimit")
@@ -121,11 +119,6 @@ extension HostDriver {
         var made: UInt64 = 0
         try check(function(&made, flags, dev))
         return ContextHandle(bits: made)
-    }
-
-    package func cuCtxDestroy_v2(ctx: ContextHandle) throws(CUDAError) {
-        guard let function = functions.cuCtxDestroy_v2 else { throw .notSupported }
-        try check(function(ctx.bits))
     }
 
     package func cuCtxSynchronize(_ context: ContextHandle) throws(CUDAError) {

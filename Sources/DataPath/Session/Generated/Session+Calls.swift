@@ -8,7 +8,7 @@ import Wire
 extension Session {
     /// Performs one call. A refusal of the driver is thrown as `CUDAError`, a malformed frame as `WireError`.
     func perform(
-        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout ReplyWriter
+        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {
         switch call {
         case .cuDevicePrimaryCtxRetain:
@@ -16,6 +16,7 @@ extension Session {
             let dev = try request.read(Int32.self)
             try request.finish()
             try contexts.insert(made, driver.cuDevicePrimaryCtxRetain(dev: dev))
+            primaryContexts[dev] = try contexts.driverHandle(made)
         case .cuDevicePrimaryCtxRelease_v2:
             try perform_cuDevicePrimaryCtxRelease_v2(frame, &request, &reply)
         case .cuDevicePrimaryCtxSetFlags_v2:
@@ -34,6 +35,7 @@ extension Session {
             try request.finish()
             try driver.cuCtxDestroy_v2(ctx: contexts.driverHandle(ctx))
             contexts.remove(ctx)
+            forgetStreams(of: ctx)
         case .cuCtxSynchronize:
             try perform_cuCtxSynchronize(frame, &request, &reply)
         case .cuCtxSetLimit:
@@ -257,11 +259,13 @@ extension Session {
             let priority = try request.read(Int32.self)
             try request.finish()
             try streams.insert(made, driver.cuStreamCreateWithPriority(contexts.driverHandle(frame.context), flags: flags, priority: priority))
+            contextOfStream[made] = frame.context
         case .cuStreamDestroy_v2:
             let hStream = try request.read(UInt64.self)
             try request.finish()
             try driver.cuStreamDestroy_v2(contexts.driverHandle(frame.context), hStream: streams.driverHandle(hStream))
             streams.remove(hStream)
+            contextOfStream[hStream] = nil
         case .cuStreamSynchronize:
             try perform_cuStreamSynchronize(frame, &request, &reply)
         case .cuStreamQuery:

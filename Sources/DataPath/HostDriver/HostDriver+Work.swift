@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+package import CCUDA
+package import Driver
+
+// Launches, host functions, copies to the host, boxes and pools.
+
+extension HostDriver {
+    package func cuLaunchKernel(
+        _ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, stream: StreamHandle,
+        parameters: UnsafeRawBufferPointer
+    ) throws(CUDAError) {
+        try makeCurrent(context)
+        var byteCount = parameters.count
+        let code = withUnsafeMutablePointer(to: &byteCount) { byteCount in
+            withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer?.self, capacity: 5) { extra in
+                extra[0] = UnsafeMutableRawPointer(bitPattern: Int(CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT))
+                extra[1] = UnsafeMutableRawPointer(mutating: parameters.baseAddress)
+                extra[2] = UnsafeMutableRawPointer(bitPattern: Int(CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT))
+                extra[3] = UnsafeMutableRawPointer(byteCount)
+                extra[4] = nil
+                return launch(f, shape, stream, extra.baseAddress)
+            }
+        }
+        try check(code)
+    }
+
+    private func launch(
+        _ f: FunctionHandle, _ shape: LaunchGeometry, _ stream: StreamHandle,
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+    ) -> CUresult {
+        if !shape.isCooperative {
+            guard let function = more.cuLaunchKernel else { return CUDA_ERROR_NOT_SUPPORTED }
+            return function(
+                f.bits, shape.gridX, shape.gridY, shape.gridZ, shape.blockX, shape.blockY, shape.blockZ,
+                shape.dynamicSharedBytes, stream.bits, nil, extra)
+        }
+        guard let function = more.cuLaunchKernelEx else { return CUDA_ERROR_NOT_SUPPORTED }
+        var attribute = CUlaunchAttribute()
+        attribute.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE
+        attribute.value.cooperative = 1
+        return withUnsafeMutablePointer(to: &attribute) { attribute in
+            var configuration = CUlaunchConfig(
+                gridDimX: shape.gridX, gridDimY: shape.gridY, gridDimZ: shape.gridZ, blockDimX: shape.blockX,
+                blockDimY: shape.blockY, blockDimZ: shape.blockZ, sharedMemBytes: shape.dynamicSharedBytes,
+                hStream: OpaquePointer(bitPattern: UInt(stream.bits)), attrs: attribute, numAttrs: 1)
+            return function(&configuration, f.bits, nil, extra)
+        }
+    }
+
+    package func cuLaunchHostFunc(
+        _ context: ContextHandle, stream: StreamHandle, function body: @escaping @Sendable () -> Void
+    ) throws(CUDAError) {
+        guard let function = more.cuLaunchHostFunc else { throw .notSupported }
+        try makeCurrent(context)
+        let box = Unmanaged.passRetained(HostFunctionBox(body))
+        let code = function(
+            stream.bits,
+            { pointer in
+                guard let pointer else { return }
+                // SAFETY: balances the retain below; the driver calls this once.
+                Unmanaged<HostFunctionBox>.fromOpaque(pointer).takeRetainedValue().body()
+            }, box.toOpaque())
+        if code != CUDA_SUCCESS { box.release() }
+        try check(code)
+    }
+
+    package func cuMemcpyDtoH_v2(
+        _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
+    ) throws(CUDAError) {
+        guard stream == .legacyDefault else {
+            try cuMemcpyDtoHAsync_v2(context, dstHost: dstHost, srcDevice: srcDevice, stream: stream)
+            return try cuStreamSynchronize(context, hStream: stream)
+        }
+        guard let function = more.cuMemcpyDtoH else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(dstHost.baseAddress, srcDevice, dstHost.count))
+    }
+
+    package func cuMemcpyDtoHAsync_v2(
+        _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
+    ) throws(CUDAError) {
+        guard let function = more.cuMemcpyDtoHAsync else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(dstHost.baseAddress, srcDevice, dstHost.count, stream.bits))
+    }
+
+    package func cuMemcpy3DAsync_v2(
+        _ context: ContextHandle, target: DeviceBox, source: DeviceBox, extent: Extent, stream: StreamHandle
+    ) throws(CUDAError) {
+        var copy = CUDA_MEMCPY3D()
+        copy.set(target: target)
+        copy.set(source: source)
+        try enqueue(context, &copy, extent, stream)
+    }
+
+    package func cuMemcpy3DHtoDAsync(
+        _ context: ContextHandle, target: DeviceBox, packed source: RawSpan, extent: Extent, stream: StreamHandle
+    ) throws(CUDAError) {
+        guard let bytes = extent.byteCount, source.byteCount >= bytes else { throw .invalidValue }
+        var copy = CUDA_MEMCPY3D()
+        copy.set(target: target)
+        copy.srcMemoryType = CU_MEMORYTYPE_HOST
+        copy.srcPitch = extent.widthBytes
+        copy.srcHeight = extent.height
+        try source.withUnsafeBytes { source throws(CUDAError) in
+            copy.srcHost = source.baseAddress
+            try enqueue(context, &copy, extent, stream)
+            // The source is the caller's; the copy must have read it.
+            try cuStreamSynchronize(context, hStream: stream)
+        }
+    }
+
+    package func cuMemcpy3DDtoH(
+        _ context: ContextHandle, packed target: UnsafeMutableRawBufferPointer, source: DeviceBox, extent: Extent,
+        stream: StreamHandle
+    ) throws(CUDAError) {
+        guard let bytes = extent.byteCount, target.count >= bytes else { throw .invalidValue }
+        var copy = CUDA_MEMCPY3D()
+        copy.set(source: source)
+        copy.dstMemoryType = CU_MEMORYTYPE_HOST
+        copy.dstHost = target.baseAddress
+        copy.dstPitch = extent.widthBytes
+        copy.dstHeight = extent.height
+        try enqueue(context, &copy, extent, stream)
+        try cuStreamSynchronize(context, hStream: stream)
+    }
+
+    private func enqueue(
+        _ context: ContextHandle, _ copy: inout CUDA_MEMCPY3D, _ extent: Extent, _ stream: StreamHandle
+    ) throws(CUDAError) {
+        guard let function = more.cuMemcpy3DAsync else { throw .notSupported }
+        try makeCurrent(context)
+        copy.WidthInBytes = extent.widthBytes
+        copy.Height = extent.height
+        copy.Depth = extent.depth
+        try check(function(&copy, stream.bits))
+    }
+
+    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
+        guard let function = more.cuMemPoolCreate else { throw .notSupported }
+        var properties = CUmemPoolProps()
+        properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED
+        properties.location = CUmemLocation(type: CU_MEM_LOCATION_TYPE_DEVICE, id: device)
+        properties.maxSize = maxSize
+        var made: UInt64 = 0
+        try check(function(&made, &properties))
+        return MemoryPoolHandle(bits: made)
+    }
+
+    package func cuMemPoolSetAttribute(pool: MemoryPoolHandle, attr: UInt32, value: UInt64) throws(CUDAError) {
+        guard let function = more.cuMemPoolSetAttribute else { throw .notSupported }
+        // Little-endian: a 32-bit attribute is read from the low half.
+        var value = value
+        try check(function(pool.bits, attr, &value))
+    }
+
+    package func cuMemPoolGetAttribute(pool: MemoryPoolHandle, attr: UInt32) throws(CUDAError) -> UInt64 {
+        guard let function = more.cuMemPoolGetAttribute else { throw .notSupported }
+        var value: UInt64 = 0
+        try check(function(pool.bits, attr, &value))
+        return value
+    }
+}
+
+private final class HostFunctionBox: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}
+
+extension CUDA_MEMCPY3D {
+    fileprivate mutating func set(target: DeviceBox) {
+        dstMemoryType = CU_MEMORYTYPE_DEVICE
+        dstDevice = target.address
+        dstPitch = target.pitch
+        dstHeight = target.rows
+    }
+
+    fileprivate mutating func set(source: DeviceBox) {
+        srcMemoryType = CU_MEMORYTYPE_DEVICE
+        srcDevice = source.address
+        srcPitch = source.pitch
+        srcHeight = source.rows
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Wire
+
+/// A call that has been started and is answered when its events are done.
+struct Completion {
+    /// The client's number of the context of the events.
+    let context: UInt64
+    let handle: ContextHandle
+    var events: [EventHandle]
+    /// Whether the events are the client's own, not the session's.
+    var isClientEvent = false
+    /// The frame that is answered.
+    let sequence: UInt64
+    /// Bytes that are sent with the answer; freed with it.
+    let landing: UnsafeMutableRawBufferPointer?
+    var status: CUresult = CUDA_SUCCESS
+}
+
+extension Session {
+    /// Answers every completion whose events are done, keeping the order among those of one stream.
+    func pollCompletions() throws {
+        var index = 0
+        while index < completions.count {
+            guard isDone(index) else {
+                index += 1
+                continue
+            }
+            // An earlier copy of the same stream is done too, although it was not when it was looked at: it goes first.
+            var earlier = 0
+            while earlier < index {
+                if completions[earlier].landing != nil && isDone(earlier) {
+                    try complete(earlier)
+                    index -= 1
+                } else {
+                    earlier += 1
+                }
+            }
+            try complete(index)
+        }
+    }
+
+    private func isDone(_ index: Int) -> Bool {
+        while let event = completions[index].events.last {
+            do throws(CUDAError) {
+                try driver.cuEventQuery(completions[index].handle, hEvent: event)
+            } catch {
+                if error == .notReady { return false }
+                completions[index].status = error.code
+            }
+            completions[index].events.removeLast()
+            if !completions[index].isClientEvent { idleEvents[completions[index].context, default: []].append(event) }
+        }
+        return true
+    }
+
+    private func complete(_ index: Int) throws {
+        let completion = completions.remove(at: index)
+        defer { completion.landing?.deallocate() }
+        if let landing = completion.landing, completion.status == CUDA_SUCCESS {
+            try answer(completion.sequence, payload: UnsafeRawBufferPointer(landing))
+        } else {
+            try answer(completion.sequence, status: completion.status)
+        }
+    }
+
+    /// Records an event on a stream, for a completion.
+    func record(_ stream: StreamHandle, _ context: UInt64, _ handle: ContextHandle) throws(CUDAError) -> EventHandle {
+        let withoutTiming = UInt32(CU_EVENT_DISABLE_TIMING.rawValue)
+        let event =
+            if let idle = idleEvents[context]?.popLast() { idle } else {
+                try driver.cuEventCreate(handle, flags: withoutTiming)
+            }
+        try driver.cuEventRecordWithFlags(handle, hEvent: event, hStream: stream, flags: 0)
+        return event
+    }
+
+    /// Whether a stream has no work.
+    func isIdle(_ stream: StreamHandle, _ context: ContextHandle) throws(CUDAError) -> Bool {
+        do throws(CUDAError) {
+            try driver.cuStreamQuery(context, hStream: stream)
+            return true
+        } catch {
+            if error == .notReady { return false }
+            throw error
+        }
+    }
+}

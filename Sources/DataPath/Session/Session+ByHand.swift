@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Wire
+
+extension Session {
+    func perform_cuDevicePrimaryCtxRelease_v2(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let device = try request.read(Int32.self)
+        try request.finish()
+        try driver.cuDevicePrimaryCtxRelease_v2(dev: device, context: contexts.driverHandle(frame.context))
+        contexts.remove(frame.context)
+        primaryContexts[device] = nil
+        forgetStreams(of: frame.context)
+    }
+
+    /// Drops what this session keeps of a context that has ended.
+    func forgetStreams(of context: UInt64) {
+        idleEvents[context] = nil
+        contextOfStream = contextOfStream.filter { $0.value != context }
+    }
+
+    func perform_cuModuleLoadDataEx(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let made = try request.read(UInt64.self)
+        let options = try request.readJITOptions()
+        let image = try request.readBlock()
+        var log = JITLog()
+        let context = try contexts.driverHandle(frame.context)
+        do throws(CUDAError) {
+            let module = try driver.cuModuleLoadDataEx(context, image: image, options: options, log: &log)
+            reply.write(log)
+            do { try modules.insert(made, module) } catch { throw CUDAError.invalidHandle }
+        } catch {
+            // The log tells what is wrong with the image.
+            reply.removeAll()
+            reply.write(log)
+            throw error
+        }
+    }
+
+    func perform_cuLinkComplete(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let options = try request.readJITOptions()
+        let inputs = try request.readLinkInputs()
+        try request.finish()
+        var log = JITLog()
+        let context = try contexts.driverHandle(frame.context)
+        do throws(CUDAError) {
+            let image = try driver.cuLinkComplete(context, inputs: inputs, options: options, log: &log)
+            reply.write(log)
+            image.forEach { reply.write($0) }
+        } catch {
+            reply.write(log)
+            throw error
+        }
+    }
+
+    func perform_cuModuleGetFunction(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let made = try request.read(UInt64.self)
+        let module = try request.read(UInt64.self)
+        let name = try request.readText()
+        try request.finish()
+        let description = try driver.cuModuleGetFunction(
+            contexts.driverHandle(frame.context), hmod: modules.driverHandle(module), name: name)
+        try functions.insert(made, description.function)
+        reply.write(description)
+    }
+
+    func perform_cuModuleEnumerateFunctions(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let module = try request.read(UInt64.self)
+        try request.finish()
+        let names = try driver.cuModuleEnumerateFunctions(
+            contexts.driverHandle(frame.context), hmod: modules.driverHandle(module))
+        reply.write(UInt32(names.count))
+        names.forEach { reply.write(text: $0) }
+    }
+
+    func perform_cuLaunchKernel(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let function = try request.read(UInt64.self)
+        let stream = try request.read(UInt64.self)
+        let grid = (try request.read(UInt32.self), try request.read(UInt32.self), try request.read(UInt32.self))
+        let block = (try request.read(UInt32.self), try request.read(UInt32.self), try request.read(UInt32.self))
+        let dynamicSharedBytes = try request.read(UInt32.self)
+        let isCooperative = try request.read(UInt32.self) != 0
+        let parameters = try request.readBlock()
+        guard parameters.byteCount <= Limits.parameterBytesMax else {
+            throw WireError.tooLong(parameters.byteCount, limit: Limits.parameterBytesMax)
+        }
+        let geometry = LaunchGeometry(
+            grid: grid, block: block, dynamicSharedBytes: dynamicSharedBytes, isCooperative: isCooperative)
+        try parameters.withUnsafeBytes { bytes throws(CUDAError) in
+            try driver.cuLaunchKernel(
+                contexts.driverHandle(frame.context), f: functions.driverHandle(function), geometry,
+                stream: streams.driverHandle(stream), parameters: bytes)
+        }
+    }
+
+    func perform_cuLaunchHostFunc(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let stream = try request.read(UInt64.self)
+        let number = try request.read(UInt64.self)
+        try request.finish()
+        hostFunctions.expect()
+        do throws(CUDAError) {
+            try driver.cuLaunchHostFunc(
+                contexts.driverHandle(frame.context), stream: streams.driverHandle(stream)
+            ) { [hostFunctions] in hostFunctions.callAndWait(number) }
+        } catch {
+            hostFunctions.forget()
+            throw error
+        }
+    }
+
+    func perform_cuMemcpy3DAsync_v2(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let target = try request.readBox()
+        let source = try request.readBox()
+        let extent = try request.readExtent()
+        let stream = try request.read(UInt64.self)
+        try request.finish()
+        try driver.cuMemcpy3DAsync_v2(
+            contexts.driverHandle(frame.context), target: target, source: source, extent: extent,
+            stream: streams.driverHandle(stream))
+    }
+
+    func perform_cuMemcpy3DHtoDAsync(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let target = try request.readBox()
+        let extent = try request.readExtent()
+        let stream = try request.read(UInt64.self)
+        let source = try request.readBlock()
+        guard extent.byteCount == source.byteCount else { throw WireError.trailingBytes(source.byteCount) }
+        try driver.cuMemcpy3DHtoDAsync(
+            contexts.driverHandle(frame.context), target: target, packed: source, extent: extent,
+            stream: streams.driverHandle(stream))
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Synchronization
+
+/// A context as the application sees it. It outlives its activations: a primary context has one handle for the life of
+/// the process, before it is first retained and after each reset.
+final class Context: Sendable {
+    struct Settings {
+        var flags: UInt32 = 0
+        var cacheConfig = CU_FUNC_CACHE_PREFER_NONE
+        var sharedConfig = CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE
+        /// Uses that cuCtxCreate and cuCtxAttach opened.
+        var attachments = 1
+    }
+
+    let bits: UInt64
+    /// Unique in the process, as `cuCtxGetId` reports it.
+    let id: UInt64
+    let device: Device
+    let isPrimary: Bool
+    let settings: Mutex<Settings>
+    /// Bits of the driver's handle while the context is active, else 0.
+    private let active = Atomic<UInt64>(0)
+    private let destroyed = Atomic<Bool>(false)
+
+    init(bits: UInt64, id: UInt64, device: Device, isPrimary: Bool, flags: UInt32) {
+        self.bits = bits
+        self.id = id
+        self.device = device
+        self.isPrimary = isPrimary
+        settings = Mutex(Settings(flags: flags))
+    }
+
+    var isActive: Bool { active.load(ordering: .relaxed) != 0 }
+    var isDestroyed: Bool { destroyed.load(ordering: .relaxed) }
+
+    /// The driver's handle; an inactive context has none.
+    @inline(__always)
+    var handle: ContextHandle {
+        get throws(CUDAError) {
+            let bits = active.load(ordering: .acquiring)
+            if bits == 0 { throw isDestroyed ? .contextIsDestroyed : .invalidContext }
+            return ContextHandle(bits: bits)
+        }
+    }
+
+    func activate(_ handle: ContextHandle) { active.store(handle.bits, ordering: .releasing) }
+
+    /// Returns the driver's handle that was active.
+    func deactivate() -> ContextHandle? {
+        let bits = active.exchange(0, ordering: .acquiringAndReleasing)
+        return bits == 0 ? nil : ContextHandle(bits: bits)
+    }
+
+    func markDestroyed() { destroyed.store(true, ordering: .relaxed) }
+}
+
+/// A context in which a call can run.
+struct ActiveContext {
+    let context: Context
+    let handle: ContextHandle
+
+    @inline(__always)
+    init(_ context: Context) throws(CUDAError) {
+        self.context = context
+        handle = try context.handle
+    }
+}

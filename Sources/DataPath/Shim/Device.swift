@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Synchronization
+
+/// A device that the application sees.
+final class Device: Sendable {
+    /// What a launch is checked against, taken from the device's attributes.
+    struct LaunchLimits {
+        let gridX: UInt32, gridY: UInt32, gridZ: UInt32
+        let blockX: UInt32, blockY: UInt32, blockZ: UInt32
+        let threadsPerBlock: UInt32
+        let hasClusters: Bool
+
+        init(_ description: DeviceDescription) {
+            func limit(_ attribute: CUdevice_attribute) -> UInt32 { UInt32(clamping: description[attribute]) }
+            gridX = limit(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X)
+            gridY = limit(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y)
+            gridZ = limit(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z)
+            blockX = limit(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X)
+            blockY = limit(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y)
+            blockZ = limit(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z)
+            threadsPerBlock = limit(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK)
+            hasClusters = limit(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH) != 0
+        }
+    }
+
+    struct PoolState {
+        var defaultPool: Pool?
+        var currentPool: Pool?
+    }
+
+    /// Number among the devices that the application sees.
+    let ordinal: Int32
+    /// Number among the driver's devices.
+    let driverOrdinal: Int32
+    let description: DeviceDescription
+    let limits: LaunchLimits
+    /// How often the primary context is retained. The lock is held while the driver makes or ends the context: other
+    /// threads that retain it meanwhile need the same outcome.
+    let primaryRetains = Mutex(0)
+    let pools = Mutex(PoolState())
+
+    init(ordinal: Int32, driverOrdinal: Int32, description: DeviceDescription) {
+        self.ordinal = ordinal
+        self.driverOrdinal = driverOrdinal
+        self.description = description
+        limits = LaunchLimits(description)
+    }
+
+    /// `0000:10:00.0`: domain, bus and device.
+    var pciBusID: String {
+        func hexadecimal(_ attribute: CUdevice_attribute, digits: Int) -> String {
+            let text = String(UInt32(bitPattern: description[attribute]), radix: 16)
+            return String(repeating: "0", count: max(0, digits - text.utf8.count)) + text
+        }
+        let domain = hexadecimal(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, digits: 4)
+        let bus = hexadecimal(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, digits: 2)
+        let device = hexadecimal(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, digits: 2)
+        return "\(domain):\(bus):\(device).0"
+    }
+
+    /// `GPU-` and the UUID in its usual groups.
+    var uuidText: String {
+        let digits = description.uuid.map { byte in
+            let text = String(byte, radix: 16)
+            return text.utf8.count == 1 ? "0" + text : text
+        }
+        return "GPU-" + digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
+    }
+}
+
+/// Chooses devices as CUDA_VISIBLE_DEVICES says: numbers or beginnings of UUIDs, in their order; the first entry that
+/// names none ends the list. A device named twice makes the whole list void.
+func visibleDevices(_ descriptions: [DeviceDescription], _ variable: String?) -> [Device] {
+    let all = descriptions.indices.map {
+        Device(ordinal: Int32($0), driverOrdinal: Int32($0), description: descriptions[$0])
+    }
+    guard let variable else { return all }
+    var chosen: [Device] = []
+    for entry in variable.split(separator: ",", omittingEmptySubsequences: false) {
+        let name = entry.drop { $0 == " " }.split(separator: " ").first.map(String.init) ?? ""
+        let matches = all.filter { device in
+            Int32(name) == device.driverOrdinal || name.hasPrefix("GPU-") && device.uuidText.hasPrefix(name.lowercasedUUID)
+        }
+        guard matches.count == 1 else { break }
+        if chosen.contains(where: { $0.driverOrdinal == matches[0].driverOrdinal }) { return [] }
+        chosen.append(
+            Device(
+                ordinal: Int32(chosen.count), driverOrdinal: matches[0].driverOrdinal,
+                description: matches[0].description))
+    }
+    return chosen
+}
+
+extension String {
+    fileprivate var lowercasedUUID: String { "GPU-" + dropFirst(4).lowercased() }
+}
