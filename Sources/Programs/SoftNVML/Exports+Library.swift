@@ -38,8 +38,9 @@ package func nvmlErrorString(_ result: nvmlReturn_t) -> UnsafePointer<CChar>? {
     return UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
 }
 
-/// nvidia-smi asks for a table of functions outside the public interface and refuses to run without one. Every entry says
-/// that it is not supported, which nvidia-smi shows as N/A.
+/// The table of functions outside the public interface without which nvidia-smi refuses to run.
+///
+/// Every entry says that it is not supported, which nvidia-smi shows as N/A.
 @c @implementation
 package func nvmlInternalGetExportTable(
     _ table: UnsafeMutablePointer<UnsafeRawPointer?>?, _ uuid: UnsafePointer<UInt8>?
@@ -82,7 +83,7 @@ package func nvmlSystemGetNVMLVersion(_ version: UnsafeMutablePointer<CChar>?, _
     NVMLLibrary.withInventory { _ in copy("13.575.00.00", to: version, length: length) }
 }
 
-/// CUDA 13.5, as the software libcuda reports it. Answered without initialisation, as NVIDIA's library does.
+/// CUDA 13.5, as the software libcuda reports it; answered without initialisation, as NVIDIA's library does.
 @c @implementation
 package func nvmlSystemGetCudaDriverVersion(_ version: UnsafeMutablePointer<Int32>?) -> nvmlReturn_t {
     store(13050, to: version)

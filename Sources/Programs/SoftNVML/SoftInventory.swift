@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 
-/// The software GPUs of this process as `BITFUSION_SOFT_GPU` describes them: `2x4096` is two GPUs of 4096 MiB; after that
-/// `,name=TEXT` and `,cc=MAJOR.MINOR` may follow. The software `libcuda.so.1` reads the same variable and reports the
-/// same identities, so that a program may match the devices of the two libraries by UUID or PCI address.
+/// The software GPUs of this process as `BITFUSION_SOFT_GPU` describes them.
+///
+/// `2x4096` is two GPUs of 4096 MiB; after that `,name=TEXT` and `,cc=MAJOR.MINOR` may follow. The software `libcuda.so.1`
+/// reads the same variable and reports the same identities, so that a program may match the devices of the two libraries
+/// by UUID or PCI address.
 struct SoftInventory: Equatable {
     var count = 1
     var totalBytes: UInt64 = 4096 << 20
