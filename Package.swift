@@ -117,7 +117,7 @@ let package = Package(
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
 
-        tests("WireTests", uses: ["Wire"]),
+        tests("WireTests", uses: ["Driver", "Wire"]),
         tests("TidyTests", uses: ["CUDADescription"]),
         tests("SchedulingTests", uses: ["Scheduling", "Pool"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),

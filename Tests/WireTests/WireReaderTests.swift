@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+import Driver
+import Testing
+import Wire
+
+@Suite struct WireReaderTests {
+    /// Reads bytes and gives back what the body returns, or the error.
+    private func read<Value>(
+        _ bytes: [UInt8], _ body: (inout WireReader) throws(WireError) -> Value
+    ) throws(WireError) -> Value {
+        var reader = WireReader(bytes.span.bytes)
+        return try body(&reader)
+    }
+
+    @Test func valuesAreLittleEndian() throws {
+        let value = try read([0x78, 0x56, 0x34, 0x12]) { reader throws(WireError) in try reader.read(UInt32.self) }
+        #expect(value == 0x1234_5678)
+    }
+
+    @Test func refusesAShortFrame() {
+        #expect(throws: WireError.truncated(needed: 8, available: 3)) {
+            try read([1, 2, 3]) { reader throws(WireError) in try reader.read(UInt64.self) }
+        }
+    }
+
+    @Test func refusesTrailingBytes() {
+        #expect(throws: WireError.trailingBytes(1)) {
+            try read([1, 2, 3, 4, 5]) { reader throws(WireError) in
+                _ = try reader.read(UInt32.self)
+                try reader.finish()
+            }
+        }
+    }
+
+    @Test func refusesATextThatIsLongerThanItsFrame() {
+        #expect(throws: WireError.truncated(needed: 9, available: 1)) {
+            try read([9, 0, 0, 0, 65]) { reader throws(WireError) in try reader.readText() }
+        }
+    }
+
+    @Test func refusesATextThatIsNotUTF8() {
+        #expect(throws: WireError.notText) {
+            try read([1, 0, 0, 0, 0xFF]) { reader throws(WireError) in try reader.readText() }
+        }
+    }
+
+    @Test func refusesAListThatIsTooLong() {
+        #expect(throws: WireError.tooLong(0x7FFF_FFFF, limit: Limits.listCountMax)) {
+            try read([0xFF, 0xFF, 0xFF, 0x7F]) { reader throws(WireError) in try reader.readCount() }
+        }
+    }
+
+    @Test func aDescriptionReadsBackAsItWasWritten() throws {
+        let device = DeviceDescription(
+            name: "GPU", uuid: Array(1...16), totalBytes: 1 << 34, attributes: [0, -1, 7], canAccessPeer: [true, false],
+            leastPriority: 0, greatestPriority: -5)
+        let description = DriverDescription(version: 13050, devices: [device, device])
+        var writer = PayloadWriter()
+        writer.write(description)
+        let found = try read(writer.bytes) { reader throws(WireError) in
+            let description = try reader.readDriverDescription()
+            try reader.finish()
+            return description
+        }
+        #expect(found == description)
+    }
+
+    @Test func everyPrefixOfADescriptionIsRefused() {
+        var writer = PayloadWriter()
+        writer.write(
+            FunctionDescription(
+                function: FunctionHandle(bits: 7), parameters: [KernelParameter(offset: 0, size: 8)], attributes: [1, 2]))
+        for count in 0..<writer.bytes.count {
+            #expect(throws: WireError.self) {
+                try read(Array(writer.bytes.prefix(count))) { reader throws(WireError) in
+                    try reader.readFunctionDescription()
+                }
+            }
+        }
+    }
+
+    @Test(arguments: 0..<200) func randomBytesNeverCrashADecoder(seed: UInt64) {
+        var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
+        let bytes = (0..<Int(seed % 97)).map { _ -> UInt8 in
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return UInt8(truncatingIfNeeded: state)
+        }
+        _ = try? read(bytes) { reader throws(WireError) in try reader.readDriverDescription() }
+        _ = try? read(bytes) { reader throws(WireError) in try reader.readLinkInputs() }
+        _ = try? read(bytes) { reader throws(WireError) in try reader.readJITLog() }
+        _ = try? read(bytes) { reader throws(WireError) in try reader.readFunctionDescription() }
+    }
+}
