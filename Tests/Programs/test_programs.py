@@ -6,7 +6,10 @@ from conftest import BITFUSION, PROGRAMS, ROOT, SOFT, environment, run
 NAMES = [
     "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
     "symbols", "device_printf", "device_assert", "precision", "streams", "threads", "two_devices", "illegal_address",
+    "per_thread", "driver_api", "fork", "fork_first", "at_exit",
 ]
+# Programs whose source has another name or place, and what they say at the end.
+OTHERS = {"vector_add-lz4": "vector_add", "vector_add-plain": "vector_add", "several_runtimes": "several_runtimes"}
 RUNTIMES = ["11.8.89", "12.4.127", "12.9.79", "13.0.48", "13.5.37", "static"]
 
 DEVICE_PRINTF = """host: before
@@ -44,6 +47,12 @@ def test_program(name, execute):
     if name == "device_assert":
         assert "Assertion `values[threadIdx.x] < limit` failed" in finished.stderr, str(finished)
         assert "block: [0,0,0], thread: [3,0,0]" in finished.stderr, str(finished)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_program(name, execute):
+    finished = execute([PROGRAMS / name])
+    assert finished.returncode == 0 and finished.stdout.endswith(f"ok {OTHERS[name]}\n"), str(finished)
 
 
 @pytest.mark.parametrize("version", RUNTIMES)
