@@ -27,9 +27,12 @@ extension DriverCall {
             case .value(let type): lines.append("let \(argument.name) = try request.read(\(type.rawValue).self)")
             case .used, .ended: lines.append("let \(argument.name) = try request.read(UInt64.self)")
             case .text: lines.append("let \(argument.name) = try request.readText()")
-            case .readBlock: lines.append("let \(argument.name) = try request.readBlock()")
-            case .result, .made: break
+            case .result, .made, .readBlock: break
             }
+        }
+        // A block is what is left of the frame behind the values, wherever it stands in C.
+        for argument in arguments {
+            if case .readBlock = argument.passing { lines.append("let \(argument.name) = try request.readBlock()") }
         }
         lines.append("try request.finish()")
         let list = callList(context: "contexts.driverHandle(frame.context)") { argument in

@@ -136,8 +136,8 @@ extension Session {
             reply.write(results.total)
         case .cuMemcpyHtoDAsync_v2:
             let dstDevice = try request.read(CUdeviceptr.self)
-            let srcHost = try request.readBlock()
             let hStream = try request.read(UInt64.self)
+            let srcHost = try request.readBlock()
             try request.finish()
             try driver.cuMemcpyHtoDAsync_v2(contexts.driverHandle(frame.context), dstDevice: dstDevice, srcHost: srcHost, hStream: streams.driverHandle(hStream))
         case .cuMemcpyDtoH_v2:
