@@ -30,7 +30,8 @@ func tests(_ name: String, uses dependencies: [Target.Dependency]) -> Target {
 /// A C library with its own name and only its API's symbols, needing no Swift library at run time.
 func interposer(_ name: String, soname: String, exports: String, uses dependencies: [Target.Dependency]) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: "Sources/Programs/\(name)", swiftSettings: common,
+        name: name, dependencies: dependencies, path: "Sources/Programs/\(name)",
+        exclude: exports.hasPrefix("Sources/Programs/\(name)/") ? ["exports.map"] : [], swiftSettings: common,
         linkerSettings: [
             .unsafeFlags([
                 "-static-stdlib", "-Xlinker", "-soname=\(soname)", "-Xlinker", "--version-script=\(exports)",
