@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import Driver
+import Glibc
+
+/// Bytes in memory, in rows and slices, wherever the memory is.
+struct Box: Sendable {
+    let address: UInt64
+    let rowBytes: Int
+    let sliceBytes: Int
+
+    /// Bytes in one piece.
+    init(_ address: UInt64) {
+        self.address = address
+        rowBytes = 0
+        sliceBytes = 0
+    }
+
+    /// A box without gaps.
+    init(packed address: UInt64, _ extent: Extent) {
+        self.address = address
+        rowBytes = extent.widthBytes
+        sliceBytes = extent.widthBytes * extent.height
+    }
+
+    /// A box in device memory, if its rows do not overlap; and the bytes from its first to its last.
+    init?(_ box: DeviceBox, _ extent: Extent, span: inout Int) {
+        guard extent.widthBytes > 0, extent.height > 0, extent.depth > 0 else { return nil }
+        guard extent.height == 1 && extent.depth == 1 || box.pitch >= extent.widthBytes else { return nil }
+        guard extent.depth == 1 || box.rows >= extent.height else { return nil }
+        let (slice, overflow) = box.pitch.multipliedReportingOverflow(by: max(0, box.rows))
+        let (slices, overflow2) = slice.multipliedReportingOverflow(by: extent.depth - 1)
+        let (rows, overflow3) = box.pitch.multipliedReportingOverflow(by: extent.height - 1)
+        let (both, overflow4) = slices.addingReportingOverflow(rows)
+        let (all, overflow5) = both.addingReportingOverflow(extent.widthBytes)
+        let isSingleSlice = extent.depth == 1
+        guard isSingleSlice || !overflow && !overflow2, !overflow3, isSingleSlice || !overflow4, !overflow5 else {
+            return nil
+        }
+        span = isSingleSlice ? rows + extent.widthBytes : all
+        address = UInt64(box.address)
+        rowBytes = box.pitch
+        sliceBytes = isSingleSlice ? 0 : slice
+    }
+
+    func row(_ row: Int, _ slice: Int) -> UnsafeMutableRawPointer {
+        pointer(address) + (slice * sliceBytes + row * rowBytes)
+    }
+}
+
+/// A copy between two boxes. Whoever performs it holds the memory of both.
+struct Copy: Sendable {
+    let target: Box
+    let source: Box
+    let extent: Extent
+
+    init(_ target: Box, _ source: Box, _ extent: Extent) {
+        self.target = target
+        self.source = source
+        self.extent = extent
+    }
+
+    init(_ target: UInt64, _ source: UInt64, byteCount: Int) {
+        self.init(Box(target), Box(source), Extent(widthBytes: byteCount, height: 1, depth: 1))
+    }
+
+    func perform() {
+        let isPacked = extent.depth == 1 && target.rowBytes == extent.widthBytes && source.rowBytes == extent.widthBytes
+        if isPacked || extent.height == 1 && extent.depth == 1 {
+            // The ranges may overlap.
+            memmove(target.row(0, 0), source.row(0, 0), extent.widthBytes * extent.height)
+            return
+        }
+        for slice in 0..<extent.depth {
+            for row in 0..<extent.height {
+                memmove(target.row(row, slice), source.row(row, slice), extent.widthBytes)
+            }
+        }
+    }
+}
+
+/// Sets rows of 8-, 16- or 32-bit values.
+struct Fill<Element: FixedWidthInteger & Sendable>: Sendable {
+    let address: UInt64
+    let pitch: Int
+    let value: Element
+    let width: Int
+    let height: Int
+
+    func perform() {
+        for row in 0..<height {
+            let start = pointer(address + UInt64(row * pitch))
+            if Element.bitWidth == 8 {
+                memset(start, Int32(truncatingIfNeeded: value), width)
+            } else {
+                start.withMemoryRebound(to: Element.self, capacity: width) { elements in
+                    UnsafeMutableBufferPointer(start: elements, count: width).update(repeating: value)
+                }
+            }
+        }
+    }
+}

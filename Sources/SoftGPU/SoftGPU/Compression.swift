@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCompression
+
+/// How a fat binary's payload is compressed.
+enum Compression {
+    /// One standard frame.
+    case zstd
+    /// A raw block without a frame.
+    case lz4
+
+    /// Decompresses into exactly `byteCount` bytes; nil when the data are damaged.
+    func decompress(_ source: [UInt8], byteCount: Int) -> [UInt8]? {
+        guard byteCount > 0, let capacity = Int32(exactly: byteCount), let sourceCount = Int32(exactly: source.count)
+        else { return nil }
+        var written = 0
+        let target = [UInt8](unsafeUninitializedCapacity: byteCount) { target, initialized in
+            source.withUnsafeBytes { source in
+                switch self {
+                case .zstd:
+                    let count = ZSTD_decompress(target.baseAddress, byteCount, source.baseAddress, source.count)
+                    written = ZSTD_isError(count) == 0 ? count : 0
+                case .lz4:
+                    let count = LZ4_decompress_safe(source.baseAddress, target.baseAddress, sourceCount, capacity)
+                    written = max(0, Int(count))
+                }
+            }
+            initialized = written
+        }
+        return written == byteCount ? target : nil
+    }
+}

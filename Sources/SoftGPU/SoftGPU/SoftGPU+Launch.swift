@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+package import Driver
+import KernelCompiler
+import Synchronization
+
+/// Kernels and host functions.
+extension SoftGPU {
+    package func cuLaunchKernel(
+        _ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, stream: StreamHandle,
+        parameters: UnsafeRawBufferPointer
+    ) throws(CUDAError) {
+        let context = try self.context(context)
+        let function = try function(f, in: context)
+        let stream = try self.stream(stream, in: context)
+        try Self.check(shape, for: function)
+        let parameterBytes = function.description.parameterBytes
+        guard parameters.count >= parameterBytes else { throw .invalidValue }
+        if shape.isCooperative { try checkCooperation(shape, function) }
+        try function.prepare()
+        context.keepOrder(stream)
+        stream.submit(function, shape, UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes]))
+    }
+
+    private static func check(_ shape: LaunchGeometry, for function: Function) throws(CUDAError) {
+        let grid = DeviceProfile.maxGrid
+        let block = DeviceProfile.maxBlock
+        guard
+            shape.gridX > 0, shape.gridY > 0, shape.gridZ > 0,
+            shape.gridX <= grid.x, shape.gridY <= grid.y, shape.gridZ <= grid.z,
+            shape.blockX > 0, shape.blockY > 0, shape.blockZ > 0,
+            shape.blockX <= block.x, shape.blockY <= block.y, shape.blockZ <= block.z
+        else { throw .invalidValue }
+        let threads = Int(shape.blockX) * Int(shape.blockY) * Int(shape.blockZ)
+        guard threads <= DeviceProfile.threadsPerBlock else { throw .invalidValue }
+        // The kernel was compiled for fewer threads than the device has (.maxntid).
+        guard threads <= function.description.maxThreadsPerBlock else {
+            throw CUDAError(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)
+        }
+        let dynamicSharedBytesMax = function.dynamicSharedBytesMax.load(ordering: .relaxed)
+        guard Int(shape.dynamicSharedBytes) <= dynamicSharedBytesMax else { throw .invalidValue }
+    }
+
+    /// All blocks of a cooperative launch must run at the same time.
+    private func checkCooperation(_ shape: LaunchGeometry, _ function: Function) throws(CUDAError) {
+        let (rows, overflow) = (Int(shape.gridX) * Int(shape.gridY)).multipliedReportingOverflow(by: Int(shape.gridZ))
+        guard !overflow, rows <= processors else { throw CUDAError(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) }
+    }
+
+    package func cuLaunchHostFunc(
+        _ context: ContextHandle, stream: StreamHandle, function: @escaping @Sendable () -> Void
+    ) throws(CUDAError) {
+        let context = try self.context(context)
+        context.enqueue(try self.stream(stream, in: context), .task(function))
+    }
+}
