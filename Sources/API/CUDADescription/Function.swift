@@ -111,6 +111,9 @@ package struct Parameter: Sendable {
         "CUgraphNode", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
     ]
 
+    /// Structures that C declares and never defines.
+    private static let incomplete: Set<String> = ["CUgraphEdgeData"]
+
     private static let callbacks: Set<String> = ["CUhostFn", "CUstreamCallback", "CUoccupancyB2DSize"]
 
     static func swiftType(ofC type: String) -> String {
@@ -120,6 +123,7 @@ package struct Parameter: Sendable {
             var target = text.split(separator: " ").joined(separator: " ")
             let isConstant = target.hasPrefix("const ") && !target.hasSuffix("*")
             if isConstant { target.removeFirst("const ".count) }
+            if incomplete.contains(target) { return "OpaquePointer?" }
             if target == "void" { return isConstant ? "UnsafeRawPointer?" : "UnsafeMutableRawPointer?" }
             return (isConstant ? "UnsafePointer<" : "UnsafeMutablePointer<") + swiftType(ofC: target) + ">?"
         }

@@ -51,7 +51,9 @@ final class ContextLocalStorage: Sendable {
     /// Ends the entries of a context that ended: removes them all, then calls their destructors on this thread.
     func end(_ context: Context) {
         let ended = state.withLock { state in
-            let ended = state.entries.filter { $0.key.context == context.bits }.sorted { $0.value.order < $1.value.order }
+            let ended = state.entries.filter { $0.key.context == context.bits }.sorted {
+                $0.value.order < $1.value.order
+            }
             for (key, _) in ended { state.entries[key] = nil }
             return ended
         }

@@ -81,7 +81,8 @@ func visibleDevices(_ descriptions: [DeviceDescription], _ variable: String?) ->
     for entry in variable.split(separator: ",", omittingEmptySubsequences: false) {
         let name = entry.drop { $0 == " " }.split(separator: " ").first.map(String.init) ?? ""
         let matches = all.filter { device in
-            Int32(name) == device.driverOrdinal || name.hasPrefix("GPU-") && device.uuidText.hasPrefix(name.lowercasedUUID)
+            Int32(name) == device.driverOrdinal
+                || name.hasPrefix("GPU-") && device.uuidText.hasPrefix(name.lowercasedUUID)
         }
         guard matches.count == 1 else { break }
         if chosen.contains(where: { $0.driverOrdinal == matches[0].driverOrdinal }) { return [] }

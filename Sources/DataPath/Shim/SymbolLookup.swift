@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCUDA
 import Glibc
 
 /// Which exported symbol a base name means for a version of CUDA: the rules of `cuGetProcAddress`.
@@ -23,7 +24,8 @@ struct SymbolTable {
 
     /// Reads lines of base name, version, `t` or `-`, symbol.
     init(_ table: StaticString) {
-        let lines = String(decoding: UnsafeBufferPointer(start: table.utf8Start, count: table.utf8CodeUnitCount), as: UTF8.self)
+        let lines = String(
+            decoding: UnsafeBufferPointer(start: table.utf8Start, count: table.utf8CodeUnitCount), as: UTF8.self)
         for line in lines.split(separator: "\n") {
             let words = line.split(separator: " ")
             guard words.count == 4, let since = Int32(words[1]) else { continue }
@@ -65,7 +67,8 @@ struct SymbolLookup: Sendable {
     private let addresses: [String: UInt]
 
     private init() {
-        let library = Self.ownLibrary
+        // A program that links the exports without being a library, as a test does, is found by the loader itself.
+        let library = bitfusion_own_library() ?? dlopen(nil, RTLD_NOW)
         var addresses: [String: UInt] = [:]
         for symbol in table.symbols {
             if let address = dlsym(library, symbol) { addresses[symbol] = UInt(bitPattern: address) }
@@ -80,15 +83,5 @@ struct SymbolLookup: Sendable {
         case .found(let symbol):
             addresses[symbol].flatMap(UnsafeRawPointer.init(bitPattern:)).map(Answer.found) ?? .unknown
         }
-    }
-
-    /// The handle of the library that this code is part of, whatever its path and whoever loaded it.
-    private static var ownLibrary: UnsafeMutableRawPointer? {
-        let here: @convention(c) () -> Void = {}
-        var info = Dl_info()
-        guard dladdr(unsafeBitCast(here, to: UnsafeRawPointer.self), &info) != 0, let path = info.dli_fname else {
-            return nil
-        }
-        return dlopen(path, RTLD_NOLOAD | RTLD_NOW) ?? dlopen(nil, RTLD_NOW)
     }
 }

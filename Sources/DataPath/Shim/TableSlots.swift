@@ -33,7 +33,8 @@ enum TableSlots {
 
     /// Loads a module from the wrapper that the compiler's start-up code registers.
     static var loadFromWrapper: UInt {
-        let function: @convention(c) (UnsafeMutablePointer<Handle?>?, UnsafeRawPointer?) -> CUresult = { module, image in
+        let function: @convention(c) (UnsafeMutablePointer<Handle?>?, UnsafeRawPointer?) -> CUresult = {
+            module, image in
             answer("loadFromWrapper") { shim throws(CUDAError) in try shim.cuModuleLoadFatBinary(module, image) }
         }
         return address(function)
@@ -41,7 +42,8 @@ enum TableSlots {
 
     /// The same with the container first.
     static var loadFromContainer: UInt {
-        let function: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Handle?>?) -> CUresult = { image, module in
+        let function: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Handle?>?) -> CUresult = {
+            image, module in
             answer("loadFromContainer") { shim throws(CUDAError) in try shim.cuModuleLoadFatBinary(module, image) }
         }
         return address(function)
@@ -62,18 +64,21 @@ enum TableSlots {
     }()
 
     static var callHooks: UInt {
-        let function: @convention(c) (UnsafeMutablePointer<Pointer?>?, UnsafeMutablePointer<Int>?) -> Int = { buffer, count in
-            buffer?.pointee = Pointer(bitPattern: hooks)
-            count?.pointee = callHookCount
+        let function: @convention(c) (UnsafeMutablePointer<Pointer?>?, UnsafeMutablePointer<Int>?) -> Int = {
+            buffer, count in
+            buffer?.pointee = Pointer(bitPattern: TableSlots.hooks)
+            count?.pointee = TableSlots.callHookCount
             return 0
         }
         return address(function)
     }
 
     static var otherHooks: UInt {
-        let function: @convention(c) (UnsafeMutablePointer<Pointer?>?, UnsafeMutablePointer<Int>?) -> Int = { buffer, count in
-            buffer?.pointee = Pointer(bitPattern: hooks + UInt(callHookCount * MemoryLayout<UInt32>.size))
-            count?.pointee = otherHookCount
+        let function: @convention(c) (UnsafeMutablePointer<Pointer?>?, UnsafeMutablePointer<Int>?) -> Int = {
+            buffer, count in
+            buffer?.pointee = Pointer(
+                bitPattern: TableSlots.hooks + UInt(TableSlots.callHookCount * MemoryLayout<UInt32>.size))
+            count?.pointee = TableSlots.otherHookCount
             return 0
         }
         return address(function)
@@ -89,11 +94,12 @@ enum TableSlots {
     }
 
     static var checkContext: UInt {
-        let function: @convention(c) (Handle?, UnsafeMutablePointer<UInt32>?, UnsafeMutablePointer<Pointer?>?) -> CUresult = {
-            _, state, _ in
-            state?.pointee = 0
-            return CUDA_SUCCESS
-        }
+        let function:
+            @convention(c) (Handle?, UnsafeMutablePointer<UInt32>?, UnsafeMutablePointer<Pointer?>?) -> CUresult = {
+                _, state, _ in
+                state?.pointee = 0
+                return CUDA_SUCCESS
+            }
         return address(function)
     }
 
@@ -122,7 +128,9 @@ enum TableSlots {
     static var storageDelete: UInt {
         let function: @convention(c) (Handle?, Pointer?) -> CUresult = { context, key in
             answer("storageDelete") { shim throws(CUDAError) in
-                guard shim.storage.delete(try shim.context(context), UInt(bitPattern: key)) else { throw .invalidHandle }
+                guard shim.storage.delete(try shim.context(context), UInt(bitPattern: key)) else {
+                    throw .invalidHandle
+                }
             }
         }
         return address(function)
@@ -164,14 +172,16 @@ enum TableSlots {
     // MARK: Integrity
 
     static var integrity: UInt {
-        let function: @convention(c) (UInt32, UInt64, UnsafeMutablePointer<UInt64>?) -> CUresult = { version, seconds, target in
+        let function: @convention(c) (UInt32, UInt64, UnsafeMutablePointer<UInt64>?) -> CUresult = {
+            version, seconds, target in
             answer("integrity") { shim throws(CUDAError) in
                 guard let target else { throw .invalidValue }
                 let tables = ExportTables.shared
                 let answer = Integrity.answer(
                     Integrity.Question(
                         driverVersion: UInt32(bitPattern: shim.description.version), version: version,
-                        processID: UInt32(bitPattern: getpid()), thread: UInt32(truncatingIfNeeded: UInt(pthread_self())),
+                        processID: UInt32(bitPattern: getpid()),
+                        thread: UInt32(truncatingIfNeeded: UInt(pthread_self())),
                         runtimeTable: UInt64(tables.runtime), integrityTable: UInt64(tables.integrity),
                         integrityFunction: UInt64(tables.integrityFunction), unixSeconds: seconds),
                     devices: shim.devices)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCUDA
 import Driver
 import Glibc
 
@@ -15,6 +16,8 @@ final class ThreadState {
     /// The last is the current one.
     var contexts: [Context] = []
     var defaultStreams: [DefaultStream] = []
+    /// What `cuThreadExchangeStreamCaptureMode` last set.
+    var captureMode = CU_STREAM_CAPTURE_MODE_GLOBAL
     private var launchBuffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     private static let key: pthread_key_t = {
@@ -29,7 +32,9 @@ final class ThreadState {
 
     @inline(__always)
     static var current: ThreadState {
-        if let state = pthread_getspecific(key) { return Unmanaged<ThreadState>.fromOpaque(state).takeUnretainedValue() }
+        if let state = pthread_getspecific(key) {
+            return Unmanaged<ThreadState>.fromOpaque(state).takeUnretainedValue()
+        }
         return make()
     }
 

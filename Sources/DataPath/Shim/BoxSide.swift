@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+
+/// One side of a copy of two or three dimensions, as CUDA's structures describe it.
+struct BoxSide {
+    var memoryType: CUmemorytype
+    var host: CUdeviceptr
+    var device: CUdeviceptr
+    /// Where the box begins: bytes in a row, row in a slice, slice.
+    var x: Int, y: Int, z: Int
+    /// Bytes from row to row; 0 where the rows are as long as the box.
+    var pitch: Int
+    /// Rows from slice to slice; 0 where the slices are as high as the box.
+    var height: Int
+}
+
+/// Where a box lies in an address space.
+struct PlacedBox {
+    let side: Shim.Side
+    let corner: DeviceBox
+
+    /// Whether the rows and slices of a box of this size follow each other without gaps.
+    func isContiguous(_ extent: Extent) -> Bool {
+        (extent.height * extent.depth == 1 || corner.pitch == extent.widthBytes)
+            && (extent.depth == 1 || corner.rows == extent.height)
+    }
+}
+
+extension Shim {
+    /// Checks one side of a copy and finds the address where its box begins.
+    func place(_ box: BoxSide, _ extent: Extent) throws(CUDAError) -> PlacedBox {
+        let base: CUdeviceptr
+        let demand: Demand
+        switch box.memoryType {
+        case CU_MEMORYTYPE_HOST: (base, demand) = (box.host, .anything)
+        case CU_MEMORYTYPE_DEVICE: (base, demand) = (box.device, .known)
+        case CU_MEMORYTYPE_UNIFIED: (base, demand) = (box.device, .anything)
+        case CU_MEMORYTYPE_ARRAY: throw .notSupported
+        default: throw .invalidValue
+        }
+        let pitch = box.pitch == 0 ? extent.widthBytes : box.pitch
+        let rows = box.height == 0 ? extent.height : box.height
+        let isRowed = extent.height > 1 || extent.depth > 1
+        guard box.x >= 0, box.y >= 0, box.z >= 0, pitch >= 0, rows >= 0, pitch >= extent.widthBytes || !isRowed,
+            rows >= extent.height || extent.depth <= 1
+        else { throw .invalidValue }
+        let first = try offset(x: box.x, y: box.y, z: box.z, pitch: pitch, rows: rows)
+        let last = try offset(
+            x: extent.widthBytes, y: extent.height - 1, z: extent.depth - 1, pitch: pitch, rows: rows)
+        let (address, isOverflow) = base.addingReportingOverflow(CUdeviceptr(first))
+        guard !isOverflow else { throw .invalidValue }
+        return PlacedBox(
+            side: try side(address, last, demand), corner: DeviceBox(address: address, pitch: pitch, rows: rows))
+    }
+
+    private func offset(x: Int, y: Int, z: Int, pitch: Int, rows: Int) throws(CUDAError) -> Int {
+        let (slice, overflow1) = z.multipliedReportingOverflow(by: rows)
+        let (row, overflow2) = slice.addingReportingOverflow(y)
+        let (start, overflow3) = row.multipliedReportingOverflow(by: pitch)
+        let (offset, overflow4) = start.addingReportingOverflow(x)
+        guard !overflow1, !overflow2, !overflow3, !overflow4 else { throw .invalidValue }
+        return offset
+    }
+}

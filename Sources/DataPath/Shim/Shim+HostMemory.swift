@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Glibc
+
+/// Host memory that CUDA allocates or registers. It is this process's own memory: copies use it like any other, kernels
+/// cannot reach it.
+extension Shim {
+    /// CU_MEMHOSTALLOC_PORTABLE, DEVICEMAP and WRITECOMBINED.
+    private static var allocationFlags: UInt32 { 0x7 }
+    /// CU_MEMHOSTREGISTER_PORTABLE, DEVICEMAP, IOMEMORY and READ_ONLY.
+    private static var registrationFlags: UInt32 { 0xf }
+
+    func cuMemAllocHost_v2(_ pp: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ bytesize: Int) throws(CUDAError) {
+        try cuMemHostAlloc(pp, bytesize, 0)
+    }
+
+    func cuMemHostAlloc(
+        _ pp: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ bytesize: Int, _ Flags: UInt32
+    ) throws(CUDAError) {
+        let active = try activeContext()
+        guard let pp, bytesize != 0, Flags & ~Self.allocationFlags == 0 else { throw .invalidValue }
+        guard bytesize > 0, bytesize <= Int.max - Self.pageBytes,
+            let address = mmap(
+                nil, Self.wholePages(bytesize), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            address != MAP_FAILED
+        else { throw .outOfMemory }
+        memory.insert(hostMemory(address, bytesize, .host, Flags, active.context))
+        pp.pointee = address
+    }
+
+    func cuMemFreeHost(_ p: UnsafeMutableRawPointer?) throws(CUDAError) {
+        guard let p, let freed = memory.remove(Self.address(p), where: { $0.kind == .host }) else {
+            throw .invalidValue
+        }
+        munmap(p, Self.wholePages(freed.byteCount))
+    }
+
+    func cuMemHostRegister_v2(_ p: UnsafeMutableRawPointer?, _ bytesize: Int, _ Flags: UInt32) throws(CUDAError) {
+        let active = try activeContext()
+        guard let p, bytesize > 0, Flags & ~Self.registrationFlags == 0,
+            !Self.address(p).addingReportingOverflow(CUdeviceptr(bytesize)).overflow
+        else { throw .invalidValue }
+        // Memory of devices outside this process cannot be mapped for them.
+        if Flags & 0x4 != 0 { throw .notSupported }
+        guard memory.insertIfFree(hostMemory(p, bytesize, .registered, Flags, active.context)) else {
+            throw CUDAError(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED)
+        }
+    }
+
+    func cuMemHostUnregister(_ p: UnsafeMutableRawPointer?) throws(CUDAError) {
+        guard let p else { throw .invalidValue }
+        guard memory.remove(Self.address(p), where: { $0.kind == .registered }) != nil else {
+            throw CUDAError(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED)
+        }
+    }
+
+    func cuMemHostGetDevicePointer_v2(
+        _ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ p: UnsafeMutableRawPointer?, _ Flags: UInt32
+    ) throws(CUDAError) {
+        _ = try hostAllocation(p)
+        guard Flags == 0 else { throw .invalidValue }
+        try write(Self.address(p), to: pdptr)
+    }
+
+    func cuMemHostGetFlags(
+        _ pFlags: UnsafeMutablePointer<UInt32>?, _ p: UnsafeMutableRawPointer?
+    ) throws(CUDAError) {
+        // All host memory is portable and has a device address, since host and devices share one address space.
+        try write(try hostAllocation(p).hostFlags | 0x3, to: pFlags)
+    }
+
+    private func hostAllocation(_ p: UnsafeMutableRawPointer?) throws(CUDAError) -> Allocation {
+        guard let p, let allocation = memory.find(Self.address(p)), !allocation.kind.isOnDevice else {
+            throw .invalidValue
+        }
+        return allocation
+    }
+
+    private func hostMemory(
+        _ address: UnsafeMutableRawPointer, _ byteCount: Int, _ kind: Allocation.Kind, _ flags: UInt32,
+        _ context: Context
+    ) -> Allocation {
+        Allocation(
+            base: Self.address(address), byteCount: byteCount, kind: kind, contextBits: context.bits,
+            device: context.device.ordinal, id: nextID(), hostFlags: flags)
+    }
+
+    private static var pageBytes: Int { 4096 }
+
+    private static func wholePages(_ byteCount: Int) -> Int { (byteCount + pageBytes - 1) / pageBytes * pageBytes }
+
+    static func address(_ pointer: UnsafeRawPointer?) -> CUdeviceptr { CUdeviceptr(UInt(bitPattern: pointer)) }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Synchronization
+
+/// Launches: checked here as CUDA checks them at once, packed into one block, and sent without waiting. A launch
+/// allocates nothing.
+extension Shim {
+    func cuLaunchKernel(
+        _ f: OpaquePointer?, _ gridDimX: UInt32, _ gridDimY: UInt32, _ gridDimZ: UInt32, _ blockDimX: UInt32,
+        _ blockDimY: UInt32, _ blockDimZ: UInt32, _ sharedMemBytes: UInt32, _ hStream: OpaquePointer?,
+        _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        let geometry = LaunchGeometry(
+            grid: (gridDimX, gridDimY, gridDimZ), block: (blockDimX, blockDimY, blockDimZ),
+            dynamicSharedBytes: sharedMemBytes)
+        try launch(f, geometry, try target(hStream, defaultStream), kernelParams, extra)
+    }
+
+    func cuLaunchCooperativeKernel(
+        _ f: OpaquePointer?, _ gridDimX: UInt32, _ gridDimY: UInt32, _ gridDimZ: UInt32, _ blockDimX: UInt32,
+        _ blockDimY: UInt32, _ blockDimZ: UInt32, _ sharedMemBytes: UInt32, _ hStream: OpaquePointer?,
+        _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        let geometry = LaunchGeometry(
+            grid: (gridDimX, gridDimY, gridDimZ), block: (blockDimX, blockDimY, blockDimZ),
+            dynamicSharedBytes: sharedMemBytes, isCooperative: true)
+        try launch(f, geometry, try target(hStream, defaultStream), kernelParams, nil)
+    }
+
+    func cuLaunchKernelEx(
+        _ config: UnsafePointer<CUlaunchConfig>?, _ f: OpaquePointer?,
+        _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        guard let config else { throw .invalidValue }
+        let target = try target(config.pointee.hStream, defaultStream)
+        var geometry = LaunchGeometry(
+            grid: (config.pointee.gridDimX, config.pointee.gridDimY, config.pointee.gridDimZ),
+            block: (config.pointee.blockDimX, config.pointee.blockDimY, config.pointee.blockDimZ),
+            dynamicSharedBytes: config.pointee.sharedMemBytes)
+        try apply(config.pointee, to: &geometry, on: target.active.context.device)
+        try launch(f, geometry, target, kernelParams, extra)
+    }
+
+    /// More attributes than CUDA defines is a damaged count.
+    private static var launchAttributesMax: UInt32 { 256 }
+
+    /// Takes the attributes that change the result; the others are hints about scheduling and caches.
+    private func apply(
+        _ config: CUlaunchConfig, to geometry: inout LaunchGeometry, on device: Device
+    ) throws(CUDAError) {
+        guard config.numAttrs > 0 else { return }
+        guard let attributes = config.attrs, config.numAttrs <= Self.launchAttributesMax else { throw .invalidValue }
+        for index in 0..<Int(config.numAttrs) {
+            switch attributes[index].id {
+            case CU_LAUNCH_ATTRIBUTE_COOPERATIVE: geometry.isCooperative = attributes[index].value.cooperative != 0
+            case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+                let cluster = attributes[index].value.clusterDim
+                guard cluster.x > 0, cluster.y > 0, cluster.z > 0 else { throw .invalidValue }
+                if (cluster.x, cluster.y, cluster.z) == (1, 1, 1) { continue }
+                // Clusters do not travel yet: a kernel that counts on one must not run without it.
+                throw device.limits.hasClusters ? .notSupported : .invalidValue
+            case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT,
+                CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
+                throw .notSupported
+            default: break
+            }
+        }
+    }
+
+    @inline(__always)
+    private func launch(
+        _ f: OpaquePointer?, _ geometry: LaunchGeometry, _ target: StreamTarget,
+        _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+    ) throws(CUDAError) {
+        let function = try function(f, in: target.active)
+        guard function.context === target.active.context else { throw .invalidHandle }
+        try check(geometry, function, function.context.device.limits)
+        let parameters = try pack(function, kernelParams, extra)
+        try driver.cuLaunchKernel(
+            target.context, f: function.handle, geometry, stream: target.stream,
+            parameters: UnsafeRawBufferPointer(parameters))
+        if environment.isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
+    }
+
+    @inline(__always)
+    private func check(
+        _ geometry: LaunchGeometry, _ function: Function, _ limits: Device.LaunchLimits
+    ) throws(CUDAError) {
+        guard geometry.gridX &- 1 < limits.gridX, geometry.gridY &- 1 < limits.gridY,
+            geometry.gridZ &- 1 < limits.gridZ,
+            geometry.blockX &- 1 < limits.blockX, geometry.blockY &- 1 < limits.blockY,
+            geometry.blockZ &- 1 < limits.blockZ
+        else { throw .invalidValue }
+        let threads = UInt64(geometry.blockX) * UInt64(geometry.blockY) * UInt64(geometry.blockZ)
+        guard threads <= UInt64(min(limits.threadsPerBlock, function.threadsPerBlockMax)),
+            geometry.dynamicSharedBytes <= function.dynamicSharedBytesMax.load(ordering: .relaxed)
+        else { throw .invalidValue }
+    }
+
+    /// The kernel's parameter block, in memory of this thread that its next launch uses again.
+    @inline(__always)
+    private func pack(
+        _ function: Function, _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
+        guard let kernelParams else { return try packed(extra, function) }
+        guard extra == nil else { throw .invalidValue }
+        let block = ThreadState.current.launchBuffer(byteCount: function.parameterBytes)
+        guard let start = block.baseAddress else { return block }
+        for index in function.parameters.indices {
+            let parameter = function.parameters[index]
+            guard let source = kernelParams[index] else { throw .invalidValue }
+            (start + parameter.offset).copyMemory(from: source, byteCount: parameter.size)
+        }
+        return block
+    }
+
+    /// The other form of parameters: a list of names and values, ended by 0, that gives a block and its size.
+    private func packed(
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ function: Function
+    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
+        guard let extra else {
+            guard function.parameters.isEmpty else { throw .invalidValue }
+            return UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        }
+        var block: UnsafeMutableRawPointer?
+        var byteCount = 0
+        var index = 0
+        // Two names with a value each, then the end.
+        let wordsMax = 16
+        while index < wordsMax, let name = extra[index] {
+            switch UInt(bitPattern: name) {
+            case UInt(CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT): block = extra[index + 1]
+            case UInt(CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT):
+                guard let size = extra[index + 1] else { throw .invalidValue }
+                byteCount = size.loadUnaligned(as: Int.self)
+            default: throw .invalidValue
+            }
+            index += 2
+        }
+        guard byteCount >= function.parameterBytes, block != nil || byteCount == 0 else { throw .invalidValue }
+        return UnsafeMutableRawBufferPointer(start: block, count: function.parameterBytes)
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+import Synchronization
+
+/// Occupancy: the driver computes how many blocks fit; its answers are kept, and the best block size is searched here.
+extension Shim {
+    /// Answers kept for one function.
+    private static var occupanciesMax: Int { 4096 }
+
+    func cuOccupancyMaxActiveBlocksPerMultiprocessor(
+        _ numBlocks: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?, _ blockSize: Int32, _ dynamicSMemSize: Int
+    ) throws(CUDAError) {
+        try cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(numBlocks, `func`, blockSize, dynamicSMemSize, 0)
+    }
+
+    func cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+        _ numBlocks: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?, _ blockSize: Int32, _ dynamicSMemSize: Int,
+        _ flags: UInt32
+    ) throws(CUDAError) {
+        // Bit 0 turns off a heuristic of the caches, as CUDA documents; there are no others.
+        guard flags <= 1, numBlocks != nil else { throw .invalidValue }
+        let blocks = try activeBlocks(
+            try function(`func`),
+            Function.OccupancyKey(blockSize: blockSize, dynamicSharedBytes: dynamicSMemSize, flags: flags))
+        try write(blocks, to: numBlocks)
+    }
+
+    func cuOccupancyAvailableDynamicSMemPerBlock(
+        _ dynamicSmemSize: UnsafeMutablePointer<Int>?, _ func: OpaquePointer?, _ numBlocks: Int32, _ blockSize: Int32
+    ) throws(CUDAError) {
+        guard dynamicSmemSize != nil, numBlocks > 0, blockSize > 0 else { throw .invalidValue }
+        let function = try function(`func`)
+        let bytes = try driver.cuOccupancyAvailableDynamicSMemPerBlock(
+            try function.context.handle, hfunc: function.handle, numBlocks: numBlocks, blockSize: blockSize)
+        try write(bytes, to: dynamicSmemSize)
+    }
+
+    func cuOccupancyMaxPotentialBlockSize(
+        _ minGridSize: UnsafeMutablePointer<Int32>?, _ blockSize: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?,
+        _ blockSizeToDynamicSMemSize: CUoccupancyB2DSize?, _ dynamicSMemSize: Int, _ blockSizeLimit: Int32
+    ) throws(CUDAError) {
+        try cuOccupancyMaxPotentialBlockSizeWithFlags(
+            minGridSize, blockSize, `func`, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit, 0)
+    }
+
+    /// The block size with which most threads are active on a multiprocessor; the largest of several. Sizes are whole
+    /// warps, or the limit itself.
+    func cuOccupancyMaxPotentialBlockSizeWithFlags(
+        _ minGridSize: UnsafeMutablePointer<Int32>?, _ blockSize: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?,
+        _ blockSizeToDynamicSMemSize: CUoccupancyB2DSize?, _ dynamicSMemSize: Int, _ blockSizeLimit: Int32,
+        _ flags: UInt32
+    ) throws(CUDAError) {
+        guard let minGridSize, let blockSize, flags <= 1 else { throw .invalidValue }
+        let function = try function(`func`)
+        let device = function.context.device
+        let warp = max(1, device.description[CU_DEVICE_ATTRIBUTE_WARP_SIZE])
+        let threadsMax = device.description[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR]
+        var limit = min(Int32(clamping: device.limits.threadsPerBlock), Int32(clamping: function.threadsPerBlockMax))
+        if blockSizeLimit > 0 { limit = min(limit, blockSizeLimit) }
+        var best = (threads: Int32(0), blocks: Int32(0), size: Int32(0))
+        var size = limit
+        while size > 0, best.threads < threadsMax {
+            let shared = blockSizeToDynamicSMemSize.map { $0(size) } ?? dynamicSMemSize
+            let key = Function.OccupancyKey(blockSize: size, dynamicSharedBytes: shared, flags: flags)
+            let blocks = try activeBlocks(function, key)
+            let (threads, isOverflow) = blocks.multipliedReportingOverflow(by: size)
+            guard !isOverflow else { throw .unknown }
+            if threads > best.threads { best = (threads, blocks, size) }
+            size = size % warp == 0 ? size - warp : size / warp * warp
+        }
+        blockSize.pointee = best.size
+        minGridSize.pointee = best.blocks &* device.description[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT]
+    }
+
+    private func activeBlocks(_ function: Function, _ key: Function.OccupancyKey) throws(CUDAError) -> Int32 {
+        guard key.blockSize > 0, key.dynamicSharedBytes >= 0 else { throw .invalidValue }
+        if let known = function.occupancies.withLock({ $0[key] }) { return known }
+        let blocks = try driver.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+            try function.context.handle, hfunc: function.handle, blockSize: key.blockSize,
+            dynamicSMemSize: key.dynamicSharedBytes, flags: key.flags)
+        function.occupancies.withLock { known in
+            if known.count < Self.occupanciesMax { known[key] = blocks }
+        }
+        return blocks
+    }
+}

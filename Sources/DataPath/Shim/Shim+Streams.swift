@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+import CCUDA
+import Driver
+
+/// Streams. Flags, priority, id and context are known here; stream capture is not supported, so nothing ever captures.
+extension Shim {
+    // MARK: Making and ending
+
+    func cuStreamCreate(_ phStream: UnsafeMutablePointer<OpaquePointer?>?, _ Flags: UInt32) throws(CUDAError) {
+        try cuStreamCreateWithPriority(phStream, Flags, 0)
+    }
+
+    /// A priority outside the device's range is brought into it.
+    func cuStreamCreateWithPriority(
+        _ phStream: UnsafeMutablePointer<OpaquePointer?>?, _ flags: UInt32, _ priority: Int32
+    ) throws(CUDAError) {
+        guard phStream != nil, flags & ~CU_STREAM_NON_BLOCKING.rawValue == 0 else { throw .invalidValue }
+        let active = try activeContext()
+        let description = active.context.device.description
+        let priority = max(description.greatestPriority, min(description.leastPriority, priority))
+        let handle = try driver.cuStreamCreateWithPriority(active.handle, flags: flags, priority: priority)
+        let stream = try streams.insert { bits in
+            Stream(
+                bits: bits, id: nextID(), handle: handle, context: active.context, flags: flags, priority: priority)
+        }
+        try write(handle: stream.bits, to: phStream)
+    }
+
+    func cuStreamDestroy_v2(_ hStream: OpaquePointer?) throws(CUDAError) {
+        guard let stream = streams.remove(bits(hStream)) else { throw .invalidHandle }
+        try driver.cuStreamDestroy_v2(try stream.context.handle, hStream: stream.handle)
+    }
+
+    // MARK: Waiting
+
+    func cuStreamSynchronize(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
+        let target = try target(hStream, defaultStream)
+        try driver.cuStreamSynchronize(target.context, hStream: target.stream)
+    }
+
+    func cuStreamQuery(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
+        let target = try target(hStream, defaultStream)
+        try driver.cuStreamQuery(target.context, hStream: target.stream)
+    }
+
+    func cuStreamWaitEvent(
+        _ hStream: OpaquePointer?, _ hEvent: OpaquePointer?, _ Flags: UInt32, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        // Bit 0 marks the event as external to a capture; without captures it changes nothing.
+        guard Flags <= 1 else { throw .invalidValue }
+        let target = try target(hStream, defaultStream)
+        let event = try events.object(hEvent)
+        try driver.cuStreamWaitEvent(target.context, hStream: target.stream, hEvent: event.handle, flags: 0)
+    }
+
+    // MARK: Host functions
+
+    /// A host function with its argument. The application answers for calling it on another thread.
+    private struct HostCall: @unchecked Sendable {
+        let stream: OpaquePointer?
+        let function: CUhostFn?
+        let callback: CUstreamCallback?
+        let argument: UnsafeMutableRawPointer?
+
+        func run() {
+            function?(argument)
+            callback?(stream, CUDA_SUCCESS, argument)
+        }
+    }
+
+    func cuStreamAddCallback(
+        _ hStream: OpaquePointer?, _ callback: CUstreamCallback?, _ userData: UnsafeMutableRawPointer?,
+        _ flags: UInt32, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        guard let callback, flags == 0 else { throw .invalidValue }
+        try enqueue(
+            HostCall(stream: hStream, function: nil, callback: callback, argument: userData),
+            on: try target(hStream, defaultStream))
+    }
+
+    func cuLaunchHostFunc(
+        _ hStream: OpaquePointer?, _ fn: CUhostFn?, _ userData: UnsafeMutableRawPointer?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        guard let fn else { throw .invalidValue }
+        try enqueue(
+            HostCall(stream: hStream, function: fn, callback: nil, argument: userData),
+            on: try target(hStream, defaultStream))
+    }
+
+    /// The mode says how the waiting thread is woken: blocking or spinning. The result is the same.
+    func cuLaunchHostFunc_v2(
+        _ hStream: OpaquePointer?, _ fn: CUhostFn?, _ userData: UnsafeMutableRawPointer?, _ syncMode: UInt32,
+        defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        guard syncMode <= 1 else { throw .invalidValue }
+        try cuLaunchHostFunc(hStream, fn, userData, defaultStream: defaultStream)
+    }
+
+    private func enqueue(_ call: HostCall, on target: StreamTarget) throws(CUDAError) {
+        try driver.cuLaunchHostFunc(target.context, stream: target.stream) { call.run() }
+    }
+
+    // MARK: What is known of a stream
+
+    /// The application's stream, or nil for a default stream, whose context is the current one.
+    private func stream(_ hStream: OpaquePointer?) throws(CUDAError) -> Stream? {
+        switch bits(hStream) {
+        case 0, Self.legacyStreamBits, Self.perThreadStreamBits:
+            _ = try activeContext()
+            return nil
+        case let bits:
+            guard let stream = streams[bits] else { throw .invalidHandle }
+            return stream
+        }
+    }
+
+    private func context(ofStream hStream: OpaquePointer?) throws(CUDAError) -> Context {
+        if let stream = try stream(hStream) { return stream.context }
+        return try activeContext().context
+    }
+
+    func cuStreamGetFlags(
+        _ hStream: OpaquePointer?, _ flags: UnsafeMutablePointer<UInt32>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try write(try stream(hStream)?.flags ?? CU_STREAM_DEFAULT.rawValue, to: flags)
+    }
+
+    func cuStreamGetPriority(
+        _ hStream: OpaquePointer?, _ priority: UnsafeMutablePointer<Int32>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try write(try stream(hStream)?.priority ?? 0, to: priority)
+    }
+
+    /// A default stream's id is made of its kind, its context and, where it is the thread's own, the thread.
+    func cuStreamGetId(
+        _ hStream: OpaquePointer?, _ streamId: UnsafeMutablePointer<UInt64>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        if let stream = try stream(hStream) { return try write(stream.id, to: streamId) }
+        let target = try target(hStream, defaultStream)
+        let kind: UInt64 = target.stream == .legacyDefault ? 1 : 2
+        try write(kind << 62 | target.active.context.id << 32 ^ target.stream.bits, to: streamId)
+    }
+
+    func cuStreamGetCtx(
+        _ hStream: OpaquePointer?, _ pctx: UnsafeMutablePointer<OpaquePointer?>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try write(handle: try context(ofStream: hStream).bits, to: pctx)
+    }
+
+    func cuStreamGetCtx_v2(
+        _ hStream: OpaquePointer?, _ pCtx: UnsafeMutablePointer<OpaquePointer?>?,
+        _ pGreenCtx: UnsafeMutablePointer<OpaquePointer?>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try cuStreamGetCtx(hStream, pCtx, defaultStream: defaultStream)
+        pGreenCtx?.pointee = nil
+    }
+
+    /// No stream belongs to a green context: they are not supported.
+    func cuStreamGetGreenCtx(
+        _ hStream: OpaquePointer?, _ phCtx: UnsafeMutablePointer<OpaquePointer?>?
+    ) throws(CUDAError) {
+        _ = try stream(hStream)
+        try write(nil, to: phCtx)
+    }
+
+    func cuStreamGetDevice(
+        _ hStream: OpaquePointer?, _ device: UnsafeMutablePointer<CUdevice>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try write(try context(ofStream: hStream).device.ordinal, to: device)
+    }
+
+    // MARK: Capture
+
+    func cuStreamIsCapturing(
+        _ hStream: OpaquePointer?, _ captureStatus: UnsafeMutablePointer<CUstreamCaptureStatus>?,
+        defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        _ = try stream(hStream)
+        try write(CU_STREAM_CAPTURE_STATUS_NONE, to: captureStatus)
+    }
+
+    func cuStreamGetCaptureInfo(
+        _ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?,
+        _ id_out: UnsafeMutablePointer<UInt64>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try cuStreamIsCapturing(hStream, captureStatus_out, defaultStream: defaultStream)
+        id_out?.pointee = 0
+    }
+
+    func cuStreamGetCaptureInfo_v2(
+        _ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?,
+        _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?,
+        _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?,
+        _ numDependencies_out: UnsafeMutablePointer<Int>?, defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, defaultStream: defaultStream)
+        graph_out?.pointee = nil
+        dependencies_out?.pointee = nil
+        numDependencies_out?.pointee = 0
+    }
+
+    func cuStreamGetCaptureInfo_v3(
+        _ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?,
+        _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?,
+        _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?,
+        _ edgeData_out: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies_out: UnsafeMutablePointer<Int>?,
+        defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        try cuStreamGetCaptureInfo_v2(
+            hStream, captureStatus_out, id_out, graph_out, dependencies_out, numDependencies_out,
+            defaultStream: defaultStream)
+        edgeData_out?.pointee = nil
+    }
+
+    /// Without captures there is nothing that a mode would forbid: it is only remembered.
+    func cuThreadExchangeStreamCaptureMode(_ mode: UnsafeMutablePointer<CUstreamCaptureMode>?) throws(CUDAError) {
+        guard let mode, mode.pointee.rawValue <= CU_STREAM_CAPTURE_MODE_RELAXED.rawValue else { throw .invalidValue }
+        let thread = ThreadState.current
+        (mode.pointee, thread.captureMode) = (thread.captureMode, mode.pointee)
+    }
+}
