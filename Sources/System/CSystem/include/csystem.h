@@ -29,3 +29,16 @@ static inline void csystem_flush_standard_streams(void) {
 
 /// Gives back the memory behind a part of an unnamed file; the rest keeps its place.
 void csystem_punch_hole(int descriptor, long offset, long count);
+
+/// Sends a message and a descriptor over a Unix socket. 0, or -1 with errno.
+int csystem_send_descriptor(int socket, int descriptor, const void *bytes, size_t count);
+
+/// Receives a message and a descriptor from a Unix socket: the message's length, 0 at the end, or -1 with errno.
+/// *descriptor is -1 when the message brought none.
+long csystem_receive_descriptor(int socket, int *descriptor, void *bytes, size_t count);
+
+/// accept() whose descriptor no process that is started at the same moment inherits.
+int csystem_accept(int listener);
+
+/// pipe() whose descriptors no process that is started at the same moment inherits. 0, or -1 with errno.
+int csystem_pipe(int ends[2]);
