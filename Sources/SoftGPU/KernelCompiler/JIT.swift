@@ -91,27 +91,43 @@ struct JIT: @unchecked Sendable {
 
     private func compile(_ text: String, entry: String, describedAs name: String) throws(PTXError) -> CompiledCode {
         Dump.write(text, kernel: name, stage: "ll")
-        let context = LLVMOrcCreateNewThreadSafeContext()
-        defer { LLVMOrcDisposeThreadSafeContext(context) }
-        let module = try parse(text, LLVMOrcThreadSafeContextGetContext(context))
-        try optimise(module)
-        if Dump.isWanted { Dump.write(Self.take(LLVMPrintModuleToString(module)), kernel: name, stage: "opt.ll") }
+        let machine = try Self.targetMachine(processor, features)
+        defer { LLVMDisposeTargetMachine(machine) }
+        let object = try makeObject(text, machine, describedAs: name)
         let library = LLVMOrcLLJITGetMainJITDylib(jit)
         guard let tracker = LLVMOrcJITDylibCreateResourceTracker(library) else {
+            LLVMDisposeMemoryBuffer(object)
             throw PTXError(line: 0, message: "no memory for the compiler", kind: .unsupported)
         }
-        let threadSafe = LLVMOrcCreateNewThreadSafeModule(module, context)
-        if let error = LLVMOrcLLJITAddLLVMIRModuleWithRT(jit, tracker, threadSafe) {
-            LLVMOrcDisposeThreadSafeModule(threadSafe)
+        if let error = LLVMOrcLLJITAddObjectFileWithRT(jit, tracker, object) {
             LLVMOrcReleaseResourceTracker(tracker)
-            throw Self.failure("the kernel '\(name)' cannot be compiled", error)
+            throw Self.failure("the kernel '\(name)' cannot be loaded", error)
         }
         var address: UInt64 = 0
         if let error = LLVMOrcLLJITLookup(jit, &address, entry) {
             LLVMOrcReleaseResourceTracker(tracker)
-            throw Self.failure("the kernel '\(name)' cannot be compiled", error)
+            throw Self.failure("the kernel '\(name)' cannot be loaded", error)
         }
         return CompiledCode(address: UInt(address), tracker: tracker)
+    }
+
+    /// From text to an object file, in a context of its own: several threads may compile at once.
+    private func makeObject(
+        _ text: String, _ machine: LLVMTargetMachineRef?, describedAs name: String
+    ) throws(PTXError) -> LLVMMemoryBufferRef? {
+        let context = LLVMContextCreate()
+        defer { LLVMContextDispose(context) }
+        let module = try parse(text, context)
+        defer { LLVMDisposeModule(module) }
+        try optimise(module, machine)
+        if Dump.isWanted { Dump.write(Self.take(LLVMPrintModuleToString(module)), kernel: name, stage: "opt.ll") }
+        var object: LLVMMemoryBufferRef?
+        var message: UnsafeMutablePointer<CChar>?
+        guard LLVMTargetMachineEmitToMemoryBuffer(machine, module, LLVMObjectFile, &message, &object) == 0 else {
+            let reason = Self.take(message)
+            throw PTXError(line: 0, message: "the kernel '\(name)' cannot be compiled: \(reason)", kind: .unsupported)
+        }
+        return object
     }
 
     private func parse(_ text: String, _ context: LLVMContextRef?) throws(PTXError) -> LLVMModuleRef? {
@@ -130,9 +146,7 @@ struct JIT: @unchecked Sendable {
         return module
     }
 
-    private func optimise(_ module: LLVMModuleRef?) throws(PTXError) {
-        let machine = try Self.targetMachine(processor, features)
-        defer { LLVMDisposeTargetMachine(machine) }
+    private func optimise(_ module: LLVMModuleRef?, _ machine: LLVMTargetMachineRef?) throws(PTXError) {
         let triple = LLVMGetTargetMachineTriple(machine)
         LLVMSetTarget(module, triple)
         LLVMDisposeMessage(triple)
