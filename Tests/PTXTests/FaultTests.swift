@@ -9,24 +9,25 @@ import Testing
 @Suite struct FaultTests {
     @Test(arguments: ["", "bar.sync 0;"])
     func aStrayAccessIsReportedWithItsAddress(_ barrier: String) throws {
-        let harness = try KernelHarness(KernelHarness.kernel("\(barrier) mov.u64 %d1, 4096; ld.volatile.global.u32 %r1, [%d1];"))
-        #expect(try harness.run([0]) == .illegalAddress(4096))
+        let harness = try KernelHarness(
+            KernelHarness.kernel("\(barrier) mov.u64 %d1, 4096; ld.volatile.global.u32 %r1, [%d1];"))
+        #expect(try harness.run(with: [0]) == .illegalAddress(4096))
         // The executor is none the worse.
-        #expect(try harness.run([0]) == .illegalAddress(4096))
+        #expect(try harness.run(with: [0]) == .illegalAddress(4096))
     }
 
     @Test func sharedMemoryEndsSomewhere() throws {
         let harness = try KernelHarness(
             KernelHarness.kernel(
                 ".shared .u32 x; mov.u32 %r1, x; add.u32 %r1, %r1, -8; st.shared.u32 [%r1], %r1; bar.sync 0;"))
-        guard case .illegalAddress = try harness.run([0]) else {
+        guard case .illegalAddress = try harness.run(with: [0]) else {
             Issue.record("no fault")
             return
         }
     }
 
     @Test func trapEndsTheLaunch() throws {
-        #expect(try KernelHarness(KernelHarness.kernel("trap;")).run(grid: 100, block: 64, [0]) == .trapped)
+        #expect(try KernelHarness(KernelHarness.kernel("trap;")).run(grid: 100, block: 64, with: [0]) == .trapped)
     }
 
     @Test func endlessRecursionIsAStackOverflow() throws {
@@ -105,9 +106,11 @@ import Testing
                 ret;
             }
             """
-        let call = "{ .param .b32 x; st.param.b32 [x], %r1; .param .b32 y; call.uni (y), sum, (x); ld.param.b32 %r1, [y]; }"
+        let call =
+            "{ .param .b32 x; st.param.b32 [x], %r1; .param .b32 y; call.uni (y), sum, (x); ld.param.b32 %r1, [y]; }"
         let harness = try KernelHarness(
-            KernelHarness.kernel("mov.u32 %r1, %t; \(call) \(call) mad.wide.u32 %a, %t, 4, %p; st.u32 [%a], %r1;", extra: text))
+            KernelHarness.kernel(
+                "mov.u32 %r1, %t; \(call) \(call) mad.wide.u32 %a, %t, 4, %p; st.u32 [%a], %r1;", extra: text))
         var values = [UInt32](repeating: 0, count: 8)
         #expect(try harness.run(block: 8, on: &values) == .completed)
         #expect(values.allSatisfy { $0 == 28 * 8 })
@@ -248,7 +251,8 @@ import Testing
             arguments.text = UInt64(UInt(bitPattern: text))
             let output = withUnsafeBytes(of: &arguments) { bytes in
                 formatPrintf(
-                    format: "%d|%#x|%6.2f|%lld|%c|%*d|%-8s|%%|%q", arguments: bytes.baseAddress ?? UnsafeRawPointer(text))
+                    format: "%d|%#x|%6.2f|%lld|%c|%*d|%-8s|%%|%q",
+                    arguments: bytes.baseAddress ?? UnsafeRawPointer(text))
             }
             #expect(String(decoding: output, as: UTF8.self) == "-42|0xff|  2.50|1099511627776|A|     7|hello   |%|%q")
         }
@@ -306,7 +310,7 @@ import Testing
                 """, extra: declarations))
         var value: UInt32 = 0
         let outcome = try withUnsafeMutablePointer(to: &value) { pointer in
-            try harness.run(block: 2, services: services, [UInt64(UInt(bitPattern: pointer))])
+            try harness.run(block: 2, services: services, with: [UInt64(UInt(bitPattern: pointer))])
         }
         #expect(outcome == .assertFailed)
         #expect(value == 1)
@@ -315,10 +319,10 @@ import Testing
 
     @Test func refusesImpossibleLaunches() throws {
         let harness = try KernelHarness(KernelHarness.kernel(""))
-        #expect(try harness.run(block: 1025, [0]) == .outOfResources)
-        #expect(try harness.run(block: 0, [0]) == .outOfResources)
-        #expect(try harness.run(grid: 0, [0]) == .outOfResources)
-        #expect(try harness.run(shared: 1 << 20, [0]) == .outOfResources)
-        #expect(try harness.run([]) == .outOfResources)
+        #expect(try harness.run(block: 1025, with: [0]) == .outOfResources)
+        #expect(try harness.run(block: 0, with: [0]) == .outOfResources)
+        #expect(try harness.run(grid: 0, with: [0]) == .outOfResources)
+        #expect(try harness.run(shared: 1 << 20, with: [0]) == .outOfResources)
+        #expect(try harness.run(with: []) == .outOfResources)
     }
 }

@@ -273,7 +273,8 @@ import Testing
         let a: UInt32 = 0b1111_0000, b: UInt32 = 0b1100_1100, c: UInt32 = 0b1010_1010
         for table in stride(from: 0, through: 255, by: 17) + [0x96, 0xE8, 0xCA] {
             let text = KernelHarness.kernel(
-                "mov.b32 %r1, \(a); mov.b32 %r2, \(b); mov.b32 %r3, \(c); lop3.b32 %r4, %r1, %r2, %r3, \(table); st.u32 [%p], %r4;")
+                "mov.b32 %r1, \(a); mov.b32 %r2, \(b); mov.b32 %r3, \(c); lop3.b32 %r4, %r1, %r2, %r3, \(table); st.u32 [%p], %r4;"
+            )
             var result: [UInt32] = [0]
             #expect(try KernelHarness(text).run(on: &result) == .completed)
             #expect(result[0] & 0xFF == UInt32(table))
@@ -328,11 +329,12 @@ import Testing
         for (position, type) in test.types.dropFirst().enumerated() {
             let (register, load) = Self.register(type, position + 1)
             operands.append(register)
-            body += load.map { "\($0) \(register), [%p+\(8 * position + 8)];\n" } ?? """
-                ld.u32 %r\(position + 20), [%p+\(8 * position + 8)];
-                setp.ne.u32 \(register), %r\(position + 20), 0;
+            body +=
+                load.map { "\($0) \(register), [%p+\(8 * position + 8)];\n" } ?? """
+                    ld.u32 %r\(position + 20), [%p+\(8 * position + 8)];
+                    setp.ne.u32 \(register), %r\(position + 20), 0;
 
-                """
+                    """
         }
         let target = Self.register(test.types[0], 0).name
         body += "\(test.instruction) \(([target] + operands).joined(separator: ", "));\n"

@@ -31,7 +31,7 @@ struct KernelHarness {
     /// Runs a kernel whose parameters are all 64 bits wide.
     func run(
         _ name: String = "k", grid: UInt32 = 1, block: UInt32 = 1, shared: Int = 0, cooperative: Bool = false,
-        services: KernelServices = KernelServices(), _ parameters: [UInt64]
+        services: KernelServices = KernelServices(), with parameters: [UInt64]
     ) throws -> KernelOutcome {
         let index = try #require(program.kernels.firstIndex { $0.name == name })
         let kernel = try program.kernel(index)
@@ -50,7 +50,7 @@ struct KernelHarness {
         try array.withUnsafeMutableBytes { bytes in
             try run(
                 name, grid: grid, block: block, shared: shared, cooperative: cooperative,
-                [UInt64(UInt(bitPattern: bytes.baseAddress))])
+                with: [UInt64(UInt(bitPattern: bytes.baseAddress))])
         }
     }
 

@@ -10,13 +10,11 @@ import Testing
     }
 
     private func error(_ text: String) -> PTXError? {
-        do {
+        do throws(PTXError) {
             _ = try PTXProgram(sources: [Array(text.utf8)])
             return nil
-        } catch let error as PTXError {
-            return error
         } catch {
-            return nil
+            return error
         }
     }
 
@@ -113,31 +111,33 @@ import Testing
 
     @Test func textsAreLinked() throws {
         let header = ".version 8.0\n.target sm_75\n.address_size 64\n"
-        let first = header + """
-            .extern .func (.param .b32 r) twice(.param .b32 n);
-            .extern .global .u32 shared_value;
-            .visible .entry k(.param .u64 p)
-            {
-                .reg .b64 %p; .reg .b32 %r<4>;
-                ld.param.u64 %p, [p];
-                ld.global.u32 %r1, [shared_value];
-                { .param .b32 x; st.param.b32 [x], %r1; .param .b32 y; call.uni (y), twice, (x); ld.param.b32 %r2, [y]; }
-                st.u32 [%p], %r2;
-                ret;
-            }
-            """
-        let second = header + """
-            .visible .global .u32 shared_value = 21;
-            .visible .func (.param .b32 r) twice(.param .b32 n)
-            { .reg .b32 %r; ld.param.u32 %r, [n]; shl.b32 %r, %r, 1; st.param.b32 [r], %r; ret; }
-            """
+        let first =
+            header + """
+                .extern .func (.param .b32 r) twice(.param .b32 n);
+                .extern .global .u32 shared_value;
+                .visible .entry k(.param .u64 p)
+                {
+                    .reg .b64 %p; .reg .b32 %r<4>;
+                    ld.param.u64 %p, [p];
+                    ld.global.u32 %r1, [shared_value];
+                    { .param .b32 x; st.param.b32 [x], %r1; .param .b32 y; call.uni (y), twice, (x); ld.param.b32 %r2, [y]; }
+                    st.u32 [%p], %r2;
+                    ret;
+                }
+                """
+        let second =
+            header + """
+                .visible .global .u32 shared_value = 21;
+                .visible .func (.param .b32 r) twice(.param .b32 n)
+                { .reg .b32 %r; ld.param.u32 %r, [n]; shl.b32 %r, %r, 1; st.param.b32 [r], %r; ret; }
+                """
         let program = try PTXProgram(sources: [Array(first.utf8), Array(second.utf8)])
         var value: UInt32 = 21
         var result: UInt32 = 0
         try withUnsafeMutablePointer(to: &value) { value in
             program.place(variablesAt: [UInt64(UInt(bitPattern: value))])
             let kernel = try program.kernel(0)
-            try withUnsafeMutablePointer(to: &result) { result in
+            withUnsafeMutablePointer(to: &result) { result in
                 let parameters = [UInt64(UInt(bitPattern: result))]
                 let shape = LaunchShape(grid: (1, 1, 1), block: (1, 1, 1))
                 let outcome = parameters.withUnsafeBytes {
@@ -147,7 +147,7 @@ import Testing
             }
         }
         #expect(result == 42)
-        #expect(error(first)?.message == "unresolved extern function 'twice'")
+        #expect(error(first)?.message == "unresolved extern variable 'shared_value'")
         #expect(throws: PTXError.self) { try PTXProgram(sources: [Array(second.utf8), Array(second.utf8)]) }
     }
 
@@ -172,7 +172,9 @@ import Testing
     }
 
     @Test func namesWhatItDoesNotSupport() throws {
-        for instruction in ["mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 %r1, %r2, %r3, %r4;", "cp.async.wait_all;"] {
+        for instruction in [
+            "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 %r1, %r2, %r3, %r4;", "cp.async.wait_all;",
+        ] {
             let harness = try KernelHarness(KernelHarness.kernel("\n\(instruction)"))
             #expect {
                 try harness.program.kernel(0)
@@ -197,7 +199,11 @@ import Testing
             for _ in 0..<3 {
                 state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
                 let position = Int(state >> 33) % damaged.count
-                if state >> 20 & 1 == 0 { damaged.remove(at: position) } else { damaged[position] = UInt8(state >> 24 & 127) }
+                if state >> 20 & 1 == 0 {
+                    damaged.remove(at: position)
+                } else {
+                    damaged[position] = UInt8(state >> 24 & 127)
+                }
             }
             guard let program = try? PTXProgram(sources: [damaged]) else { continue }
             program.place(variablesAt: program.variables.map { _ in 4096 })

@@ -188,7 +188,8 @@ import Testing
             """)
         var values = [UInt32](repeating: 0, count: 32)
         #expect(try harness.run(block: 32, on: &values) == .completed)
-        #expect(values == (0..<32).map { (0x1111_1111 << UInt32($0 & 3)) ^ (496 + 31) })
+        let expected = (0..<32).map { lane -> UInt32 in (0x1111_1111 << UInt32(lane & 3)) ^ (496 + 31) }
+        #expect(values == expected)
     }
 
     /// Lanes of one warp take a lock in turns: whoever spins must let the owner run.
