@@ -4,8 +4,9 @@ import Glibc
 
 /// Finds the extent of a program image of which an application passes only the address.
 ///
-/// Four forms are accepted: the wrapper that compilers register, a fat binary container, a cubin, and PTX as text. The
-/// memory is the application's own; what its headers say is checked before it is used.
+/// Five forms are accepted: the wrapper that compilers register, a fat binary container, a cubin, PTX as text, and what
+/// the software GPU's linker returns. The memory is the application's own; what its headers say is checked before it is
+/// used.
 enum Image {
     /// No image is larger; a size beyond it is a damaged header.
     static let bytesMax = 4 << 30
@@ -21,7 +22,9 @@ enum Image {
     static func bytes(at address: UnsafeRawPointer?) throws(CUDAError) -> UnsafeRawBufferPointer {
         guard let address else { throw .invalidValue }
         // Text may be shorter than a magic number: it is told by its first byte.
-        if isText(address.load(as: UInt8.self)) { return try textBytes(at: address) }
+        if isText(address.load(as: UInt8.self)) {
+            return try isLinked(address) ? linkedBytes(at: address) : textBytes(at: address)
+        }
         switch magic(at: address) {
         case wrapperMagic:
             let version = address.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
@@ -55,6 +58,27 @@ enum Image {
         let count = strnlen(address.assumingMemoryBound(to: CChar.self), textBytesMax)
         guard count > 0, count < textBytesMax else { throw .invalidImage }
         return UnsafeRawBufferPointer(start: address, count: count)
+    }
+
+    /// `BFPTXLNK`: texts that the software GPU's linker put together.
+    private static func isLinked(_ address: UnsafeRawPointer) -> Bool {
+        let magic: StaticString = "BFPTXLNK"
+        return strncmp(
+            address.assumingMemoryBound(to: CChar.self),
+            UnsafeRawPointer(magic.utf8Start).assumingMemoryBound(to: CChar.self), magic.utf8CodeUnitCount) == 0
+    }
+
+    /// The magic, a 32-bit number of texts, and before each text its 32-bit length.
+    private static func linkedBytes(at address: UnsafeRawPointer) throws(CUDAError) -> UnsafeRawBufferPointer {
+        let count = address.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
+        let textsMax: UInt32 = 65_536
+        guard count <= textsMax else { throw .invalidImage }
+        var end = 12
+        for _ in 0..<count {
+            end += 4 + Int(address.loadUnaligned(fromByteOffset: end, as: UInt32.self))
+            guard end <= bytesMax else { throw .invalidImage }
+        }
+        return UnsafeRawBufferPointer(start: address, count: end)
     }
 
     /// A header of 16 bytes (magic, version, header size, size of what follows it), then entries.

@@ -25,7 +25,8 @@ public func bitfusion_make_driver(_ error: UnsafeMutablePointer<Int32>!) -> Unsa
     }
 }
 
-private func fail(_ message: String, _ code: CUresult, _ error: UnsafeMutablePointer<Int32>) -> UnsafeMutableRawPointer? {
+private func fail(_ message: String, _ code: CUresult, _ error: UnsafeMutablePointer<Int32>) -> UnsafeMutableRawPointer?
+{
     reportFailure(message)
     error.pointee = Int32(bitPattern: code.rawValue)
     return nil
