@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import Synchronization
+
+/// Runs a body on a detached thread of its own. False when the system has none left.
+@discardableResult
+package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+    final class Body: Sendable {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    let retained = Unmanaged.passRetained(Body(body))
+    var thread = pthread_t()
+    let code = pthread_create(
+        &thread, &attributes,
+        { pointer in
+            guard let pointer else { return nil }
+            // SAFETY: balances the retain above; the thread runs once.
+            Unmanaged<Body>.fromOpaque(pointer).takeRetainedValue().run()
+            return nil
+        }, retained.toOpaque())
+    if code != 0 { retained.release() }
+    return code == 0
+}
+
+/// Counts up to a limit.
+final class Counter: Sendable {
+    private let count = Mutex(0)
+
+    func increment(limit: Int) -> Bool {
+        count.withLock { count in
+            guard count < limit else { return false }
+            count += 1
+            return true
+        }
+    }
+
+    func decrement() { count.withLock { $0 -= 1 } }
+}

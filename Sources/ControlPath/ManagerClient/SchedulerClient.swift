@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+import FoundationEssentials
+import Glibc
+package import Pool
+
+/// A connection to the resource scheduler of one server.
+package final class SchedulerClient {
+    /// Why a server did not answer, in words that name it.
+    package struct Failure: Error, Sendable {
+        package let message: String
+    }
+
+    /// How long a server may take to accept a connection, and to answer.
+    package static let answerMilliseconds: Int32 = 4_000
+
+    package let server: ServerAddress
+    private let connection: LineConnection
+
+    package init(_ server: ServerAddress) throws(Failure) {
+        self.server = server
+        connection = LineConnection(adopting: try SchedulerClient.connect(server))
+    }
+
+    private static func connect(_ server: ServerAddress) throws(Failure) -> Int32 {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(server.host, String(server.port), &hints, &list)
+        guard code == 0 else {
+            throw Failure(message: "server \(server): the host is not known (\(String(cString: gai_strerror(code))))")
+        }
+        defer { freeaddrinfo(list) }
+        var reason = "it has no address"
+        var next = list
+        while let entry = next {
+            next = entry.pointee.ai_next
+            let descriptor = socket(
+                entry.pointee.ai_family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+            guard descriptor >= 0 else {
+                reason = errorText(errno)
+                continue
+            }
+            // Bounds connect() too.
+            var time = timeval(tv_sec: Int(answerMilliseconds) / 1000, tv_usec: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+            var one: Int32 = 1
+            setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &one, socklen_t(MemoryLayout<Int32>.size))
+            if Glibc.connect(descriptor, entry.pointee.ai_addr, entry.pointee.ai_addrlen) == 0 { return descriptor }
+            reason = errno == EINPROGRESS ? "no answer in \(answerMilliseconds / 1000) s" : errorText(errno)
+            close(descriptor)
+        }
+        throw Failure(message: "server \(server) is not reached: \(reason). Is `bitfusion manager` running there?")
+    }
+
+    package func send(_ request: SchedulerRequest) throws(Failure) {
+        do {
+            try connection.send(line: Array(JSONEncoder().encode(request)))
+        } catch {
+            throw Failure(message: "server \(server) closed the connection")
+        }
+    }
+
+    /// The next reply; `milliseconds` < 0 waits for ever. nil when the time is over.
+    package func receive(milliseconds: Int32 = answerMilliseconds) throws(Failure) -> SchedulerReply? {
+        let line: [UInt8]
+        do {
+            line = try connection.receiveLine(limit: 1 << 20, milliseconds: milliseconds)
+        } catch .timedOut {
+            return nil
+        } catch {
+            throw Failure(message: "server \(server) closed the connection")
+        }
+        do {
+            return try JSONDecoder().decode(SchedulerReply.self, from: Data(line))
+        } catch {
+            throw Failure(message: "server \(server) is not the scheduler of a bitfusion server: its answer is not understood")
+        }
+    }
+
+    /// The next reply, or a failure when none comes in time.
+    package func answer() throws(Failure) -> SchedulerReply {
+        guard let reply = try receive() else {
+            throw Failure(message: "server \(server) does not answer within \(SchedulerClient.answerMilliseconds / 1000) s")
+        }
+        return reply
+    }
+
+    /// What the server has.
+    package func list() throws(Failure) -> SchedulerReply {
+        try send(SchedulerRequest(.list))
+        let reply = try answer()
+        guard reply.type == .inventory else {
+            throw Failure(message: "server \(server): \(reply.message ?? "it does not list its GPUs")")
+        }
+        return reply
+    }
+}

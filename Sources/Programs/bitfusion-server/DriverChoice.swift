@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import Pool
+
+/// Which libcuda.so.1 the workers drive, and with which software GPUs.
+struct DriverChoice {
+    /// A path, or a name that the system's linker finds.
+    let path: String
+    /// The specification of the software GPUs, for `BITFUSION_SOFT_GPU`.
+    let softGPU: String?
+
+    init(driver: String?, softGPU: String?) {
+        self.softGPU = softGPU
+        path = driver ?? (softGPU == nil ? "libcuda.so.1" : InstalledFiles.libraryFolder + "/soft/libcuda.so.1")
+    }
+
+    /// The environment of a process that loads the driver.
+    var environment: [String: String] {
+        var environment = ProcessInfo.processInfo.environment
+        if let softGPU { environment["BITFUSION_SOFT_GPU"] = softGPU }
+        return environment
+    }
+
+    /// Asks a process of its own what the driver has: the daemon itself never loads one.
+    func inventory() throws -> Inventory {
+        let finished = try ChildProcess.output(
+            of: InstalledFiles.thisProgram, ["probe", "--driver", path], environment: environment)
+        guard finished.status == 0 else {
+            throw CleanExit.message(finished.output.isEmpty ? "the driver \(path) does not start" : finished.output)
+        }
+        return try JSONDecoder().decode(Inventory.self, from: Data(finished.output.utf8))
+    }
+}
+
+/// Where the programs and the libraries are installed.
+enum InstalledFiles {
+    /// This executable.
+    static var thisProgram: String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        return count > 0 ? String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
+    }
+
+    /// The folder with `client` and `soft`: beside the folder of this executable, or BITFUSION_LIB_DIR.
+    static var libraryFolder: String {
+        if let folder = ProcessInfo.processInfo.environment["BITFUSION_LIB_DIR"], !folder.isEmpty { return folder }
+        let programs = thisProgram.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        return programs + "/../lib/bitfusion"
+    }
+}

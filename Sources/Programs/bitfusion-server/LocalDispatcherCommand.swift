@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Glibc
+import Manager
+import Pool
+import Wire
+
+/// The other half of `bitfusion local`: a dispatcher at a Unix socket with one allocation that has everything.
+///
+/// Prints a line with the ticket when it listens, and ends when its control pipe closes: with its parent, whatever
+/// happens to that.
+struct LocalDispatcherCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dispatch-local", abstract: "Serve one private program; started by `bitfusion local`.",
+        shouldDisplay: false)
+
+    @Option(help: "The Unix socket to make.")
+    var socket: String
+
+    @Option(name: .customLong("soft-gpu"), help: "Software GPUs, as 1x4096.")
+    var softGPU: String?
+
+    @Option(help: "The libcuda.so.1 to drive.")
+    var driver: String?
+
+    @Option(name: .customLong("control-fd"), help: "A pipe that closes when the program has ended.")
+    var controlDescriptor: Int32
+
+    func run() throws {
+        signal(SIGPIPE, SIG_IGN)
+        // Ctrl-C is the program's; this ends with it.
+        signal(SIGINT, SIG_IGN)
+        let choice = DriverChoice(driver: driver, softGPU: softGPU)
+        let inventory: Inventory
+        let listener: Listener
+        do {
+            inventory = try choice.inventory()
+            listener = try Listener(unix: socket)
+        } catch {
+            writeError("bitfusion: \(error)\n")
+            throw ExitCode(69)
+        }
+        let ticket = (0..<Hello.ticketByteCount).map { _ in UInt8.random(in: 0...255) }
+        let everything = Dispatcher.Admission(
+            allocation: 1, devices: inventory.gpus.map(\.index), mebibytes: nil)
+        let dispatcher = Dispatcher(driver: choice) { $0 == ticket ? everything : nil }
+        dispatcher.serve(at: listener)
+        print(ticket.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())
+        fflush(nil)
+        var byte: UInt8 = 0
+        while read(controlDescriptor, &byte, 1) < 0 && errno == EINTR {}
+        listener.stop()
+        dispatcher.stop()
+        unlink(socket)
+    }
+}

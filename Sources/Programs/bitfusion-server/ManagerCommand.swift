@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import Manager
+import Pool
+
+/// The daemon of a GPU server: resource scheduler and dispatcher.
+struct ManagerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "manager", abstract: "Run the daemon of a GPU server.",
+        discussion: """
+            Serves the GPUs of this machine's NVIDIA driver, or software GPUs, until it is ended by SIGTERM or Ctrl-C. \
+            The ports that it listens at are printed and written to manager.json in the data folder.
+            """)
+
+    @Option(name: .customLong("data-dir"), help: "The folder of the daemon's files; made when it is missing.")
+    var dataFolder: String
+
+    @Option(
+        name: .customLong("soft-gpu"),
+        help: ArgumentHelp("Serve software GPUs: how many, and MiB of each, as 2x4096.", valueName: "spec"))
+    var softGPU: String?
+
+    @Option(help: ArgumentHelp("Drive this libcuda.so.1.", valueName: "path"))
+    var driver: String?
+
+    @Option(help: ArgumentHelp("The address to listen at.", valueName: "address"))
+    var bind = "0.0.0.0"
+
+    @Option(name: .customLong("srs-port"), help: "The port of the resource scheduler; 0 takes a free one.")
+    var schedulerPort = 56001
+
+    @Option(name: .customLong("dispatcher-port"), help: "The port of the dispatcher; 0 takes a free one.")
+    var dispatcherPort = 55001
+
+    func validate() throws {
+        for port in [schedulerPort, dispatcherPort] where !(0...65535 ~= port) {
+            throw ValidationError("\(port) is not a port; ports are 0 to 65535.")
+        }
+    }
+
+    func run() throws {
+        // Every thread inherits this mask, so that only the wait below sees these signals.
+        let signals = SignalWait([SIGTERM, SIGINT, SIGHUP])
+        signal(SIGPIPE, SIG_IGN)
+        raiseDescriptorLimit()
+        guard makeDataFolder() else {
+            throw failure(78, "cannot use the data folder \(dataFolder): \(String(cString: strerror(errno)))")
+        }
+        let choice = DriverChoice(driver: driver, softGPU: softGPU)
+        let inventory: Inventory
+        do {
+            inventory = try choice.inventory()
+        } catch {
+            throw failure(69, "\(error)" + (softGPU == nil ? " (tried \(choice.path); --soft-gpu 1x4096 serves a software GPU)" : ""))
+        }
+        let schedulerListener: Listener
+        let dispatcherListener: Listener
+        do {
+            dispatcherListener = try Listener(address: bind, port: dispatcherPort)
+            schedulerListener = try Listener(address: bind, port: schedulerPort)
+        } catch {
+            throw failure(69, "\(error)")
+        }
+        let service = Service(choice: choice, inventory: inventory, dispatcherPort: dispatcherListener.port)
+        service.dispatcher.serve(at: dispatcherListener)
+        service.scheduler.serve(at: schedulerListener)
+        announce(inventory, schedulerListener.port, dispatcherListener.port)
+        let received = signals.wait()
+        print("Ending (\(received == SIGINT ? "Ctrl-C" : "signal \(received)")).")
+        unlink(descriptionPath)
+        schedulerListener.stop()
+        dispatcherListener.stop()
+        service.scheduler.stop()
+        service.dispatcher.stop()
+    }
+
+    private var descriptionPath: String { dataFolder + "/manager.json" }
+
+    private func makeDataFolder() -> Bool {
+        var path = ""
+        for part in dataFolder.split(separator: "/", omittingEmptySubsequences: false) {
+            path += part.isEmpty ? "/" : "\(part)/"
+            if mkdir(path, 0o700) != 0 && errno != EEXIST { return false }
+        }
+        return access(dataFolder, W_OK | X_OK) == 0
+    }
+
+    private func announce(_ inventory: Inventory, _ schedulerPort: Int, _ dispatcherPort: Int) {
+        for gpu in inventory.gpus { print("GPU \(gpu.index): \(gpu.name), \(gpu.totalMiB) MiB, \(gpu.uuid)") }
+        print("Resource scheduler at \(bind) port \(schedulerPort), dispatcher at port \(dispatcherPort).")
+        fflush(nil)
+        let text = """
+            {"pid":\(getpid()),"srs_port":\(schedulerPort),"dispatcher_port":\(dispatcherPort)}
+
+            """
+        do {
+            try Data(text.utf8).write(to: URL(filePath: descriptionPath), options: .atomic)
+        } catch {
+            writeError("bitfusion: cannot write \(descriptionPath): \(error)\n")
+        }
+    }
+
+    private func failure(_ status: Int32, _ message: String) -> ExitCode {
+        writeError("bitfusion: \(message)\n")
+        return ExitCode(status)
+    }
+}
+
+/// The scheduler and the dispatcher of one server, which need each other.
+private struct Service {
+    let scheduler: ResourceScheduler
+    let dispatcher: Dispatcher
+
+    init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int) {
+        let admissions = Admissions()
+        let dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
+        scheduler = ResourceScheduler(inventory: inventory, dispatcherPort: dispatcherPort) {
+            dispatcher.end(allocation: $0.id)
+        }
+        self.dispatcher = dispatcher
+        admissions.set(scheduler)
+    }
+}
