@@ -38,7 +38,7 @@ enum FatBinary {
     static func sources(in image: [UInt8], capability: Int, log: inout JITLog) throws(CUDAError) -> [[UInt8]] {
         var sources: [[UInt8]] = []
         var rest = image[...]
-        while rest.count >= 16, try LittleEndianReader(rest).uint32(at: 0) == magic {
+        while rest.count >= 4, try LittleEndianReader(rest).uint32(at: 0) == magic {
             let reader = LittleEndianReader(rest)
             let headerBytes = Int(try reader.uint16(at: 6))
             guard headerBytes >= 16, let byteCount = Int(exactly: try reader.uint64(at: 8)) else { throw .invalidImage }
