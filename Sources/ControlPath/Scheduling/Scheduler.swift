@@ -31,6 +31,11 @@ package struct Scheduler: Sendable {
     package struct Grant: Sendable, Equatable {
         package var gpus: [Int]
         package var mebibytes: Int?
+
+        package init(gpus: [Int], mebibytes: Int?) {
+            self.gpus = gpus
+            self.mebibytes = mebibytes
+        }
     }
 
     package let gpus: [GPU]
@@ -97,59 +102,71 @@ package struct Scheduler: Sendable {
         return "\(gpus.count - free) of \(gpus.count) GPUs are full, \(granted.count) tasks are running\(ahead)"
     }
 
-    /// Grants what fits, first come, first served. A request that has to wait reserves the GPUs it waits for, so that a
-    /// later one may pass it only onto GPUs that it does not need.
+    /// Grants what fits, first come, first served.
+    ///
+    /// What each earlier waiting request needs stays reserved on every GPU that it could use. So a later request passes it
+    /// only where there is room for both at once, and cannot delay it, whichever task ends first.
     private mutating func grantWaiting() -> [Action] {
         var actions: [Action] = []
-        var reserved: Set<Int> = []
+        var reservedMiB = [Int](repeating: 0, count: gpus.count)
         var position = 0
         while position < waiting.count {
             let (id, demand) = waiting[position]
-            if let grant = place(demand, without: reserved) {
+            if let grant = place(demand, besides: reservedMiB) {
                 granted[id] = grant
                 waiting.remove(at: position)
                 actions.append(.grant(id, grant))
             } else {
-                reserved.formUnion(reservation(demand, without: reserved))
+                for gpu in gpus.indices { reservedMiB[gpu] += neededMiB(demand, on: gpu) }
                 position += 1
             }
         }
         return actions
     }
 
-    /// Best fit: the GPUs on which the least is left over, so that whole GPUs stay whole as long as possible.
-    private func place(_ demand: Demand, without reserved: Set<Int>) -> Grant? {
-        let candidates = gpus.indices.filter { !reserved.contains($0) }
+    /// The most that a request can take of a GPU; 0 when it cannot use it.
+    private func neededMiB(_ demand: Demand, on gpu: Int) -> Int {
+        switch demand.memory {
+        case .whole: gpus[gpu].totalMiB
+        case .mebibytes(let count): count <= gpus[gpu].totalMiB ? count : 0
+        case .share(let share): mebibytes(of: share, totalMiB: gpus[gpu].totalMiB)
+        }
+    }
+
+    /// A share of a GPU's memory in whole MiB; at least one.
+    private func mebibytes(of share: Double, totalMiB: Int) -> Int { max(1, Int(share * Double(totalMiB))) }
+
+    /// The GPUs for a request, when they are free and not reserved.
+    private func place(_ demand: Demand, besides reservedMiB: [Int]) -> Grant? {
         switch demand.memory {
         case .whole:
-            let idle = candidates.filter(isIdle).sorted { (gpus[$0].totalMiB, $0) < (gpus[$1].totalMiB, $1) }
+            let idle = gpus.indices.filter { isIdle($0) && reservedMiB[$0] == 0 }
+                .sorted { (gpus[$0].totalMiB, $0) < (gpus[$1].totalMiB, $1) }
             guard idle.count >= demand.gpuCount else { return nil }
             return Grant(gpus: idle.prefix(demand.gpuCount).sorted(), mebibytes: nil)
         case .mebibytes(let count):
-            return bestFit(count, demand.gpuCount, candidates).map { Grant(gpus: $0, mebibytes: count) }
+            let fitting = fitting(count, besides: reservedMiB)
+            guard fitting.count >= demand.gpuCount else { return nil }
+            return Grant(gpus: fitting.prefix(demand.gpuCount).sorted(), mebibytes: count)
         case .share(let share):
-            // The share is of the smallest GPU chosen; a larger smallest asks for more. Each size is tried, small first.
-            for smallest in Set(candidates.map { gpus[$0].totalMiB }).sorted() {
-                let count = max(1, Int(share * Double(smallest)))
-                let large = candidates.filter { gpus[$0].totalMiB >= smallest }
-                guard let chosen = bestFit(count, demand.gpuCount, large),
-                    chosen.contains(where: { gpus[$0].totalMiB == smallest })
+            // The share is of the smallest GPU chosen, so each size is tried as the smallest, the least memory first.
+            for smallest in Set(gpus.map(\.totalMiB)).sorted() {
+                let count = mebibytes(of: share, totalMiB: smallest)
+                let fitting = fitting(count, besides: reservedMiB).filter { gpus[$0].totalMiB >= smallest }
+                guard fitting.count >= demand.gpuCount,
+                    let one = fitting.first(where: { gpus[$0].totalMiB == smallest })
                 else { continue }
-                return Grant(gpus: chosen, mebibytes: count)
+                let others = fitting.filter { $0 != one }.prefix(demand.gpuCount - 1)
+                return Grant(gpus: ([one] + others).sorted(), mebibytes: count)
             }
             return nil
         }
     }
 
-    private func bestFit(_ mebibytes: Int, _ count: Int, _ candidates: [Int]) -> [Int]? {
-        let fitting = candidates.filter { freeMiB($0) >= mebibytes }.sorted { (freeMiB($0), $0) < (freeMiB($1), $1) }
-        return fitting.count >= count ? fitting.prefix(count).sorted() : nil
-    }
-
-    /// The GPUs that a waiting request will most likely get: those with the most free memory among the large enough.
-    private func reservation(_ demand: Demand, without reserved: Set<Int>) -> [Int] {
-        let needed = if case .mebibytes(let count) = demand.memory { count } else { 0 }
-        return gpus.indices.filter { !reserved.contains($0) && gpus[$0].totalMiB >= needed }
-            .sorted { (-freeMiB($0), $0) < (-freeMiB($1), $1) }.prefix(demand.gpuCount).map { $0 }
+    /// The GPUs with so much room, best fit first: those already shared, then those on which the least is left over, so
+    /// that whole GPUs stay whole as long as possible.
+    private func fitting(_ mebibytes: Int, besides reservedMiB: [Int]) -> [Int] {
+        gpus.indices.filter { freeMiB($0) - reservedMiB[$0] >= mebibytes }
+            .sorted { (isIdle($0) ? 1 : 0, freeMiB($0), $0) < (isIdle($1) ? 1 : 0, freeMiB($1), $1) }
     }
 }
