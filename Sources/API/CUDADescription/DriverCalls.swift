@@ -16,7 +16,7 @@ private let contextCalls: [DriverCall] = [
         "cuDevicePrimaryCtxSetFlags_v2", .waits, inContext: false, [.value("dev", .int32), .value("flags", .uint32)],
         "Sets the flags with which the primary context will be made."),
     DriverCall(
-        "cuCtxCreate_v2", .waits, inContext: false,
+        "cuCtxCreate_v2", .waits, inContext: false, .hostByHand,
         [.made("pctx", .context), .value("flags", .uint32), .value("dev", .int32)],
         "Makes a context on a device."),
     DriverCall(

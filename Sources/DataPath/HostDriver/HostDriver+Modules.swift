@@ -9,6 +9,16 @@ extension HostDriver {
         try check(function(dev))
     }
 
+    package func cuCtxCreate_v2(flags: UInt32, dev: Int32) throws(CUDAError) -> ContextHandle {
+        guard let create = more.cuCtxCreate, let pop = more.cuCtxPopCurrent else { throw .notSupported }
+        var made: UInt64 = 0
+        try check(create(&made, flags, dev))
+        // A new context is made current, on top of the one that this thread is known to have.
+        var popped: UInt64 = 0
+        try check(pop(&popped))
+        return ContextHandle(bits: made)
+    }
+
     package func cuCtxDestroy_v2(ctx: ContextHandle) throws(CUDAError) {
         guard let function = more.cuCtxDestroy else { throw .notSupported }
         // The next context may get the same handle.

@@ -110,6 +110,8 @@ struct MoreHostFunctions: Sendable {
     let cuDeviceCanAccessPeer: (@convention(c) (UnsafeMutablePointer<Int32>?, Int32, Int32) -> CUresult)?
     let cuCtxSetCurrent: (@convention(c) (UInt64) -> CUresult)?
     let cuDevicePrimaryCtxRelease: (@convention(c) (Int32) -> CUresult)?
+    let cuCtxCreate: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt32, Int32) -> CUresult)?
+    let cuCtxPopCurrent: (@convention(c) (UnsafeMutablePointer<UInt64>?) -> CUresult)?
     let cuCtxDestroy: (@convention(c) (UInt64) -> CUresult)?
     let cuModuleLoadDataEx:
         (@convention(c) (
@@ -169,6 +171,8 @@ struct MoreHostFunctions: Sendable {
         cuDeviceCanAccessPeer = library.function("cuDeviceCanAccessPeer")
         cuCtxSetCurrent = library.function("cuCtxSetCurrent")
         cuDevicePrimaryCtxRelease = library.function("cuDevicePrimaryCtxRelease_v2")
+        cuCtxCreate = library.function("cuCtxCreate_v2")
+        cuCtxPopCurrent = library.function("cuCtxPopCurrent_v2")
         cuCtxDestroy = library.function("cuCtxDestroy_v2")
         cuModuleLoadDataEx = library.function("cuModuleLoadDataEx")
         cuModuleGetFunction = library.function("cuModuleGetFunction")

@@ -61,7 +61,8 @@ static void checkMemoryAndLaunch(float scale) {
     void *large = nullptr;
     CHECK(cudaMalloc(&large, 32 << 20));
     CHECK(cudaMemGetInfo(&freeDuring, &total));
-    EXPECT(freeDuring + (32 << 20) <= freeBefore);
+    // Other threads of this program may give back a little meanwhile.
+    EXPECT(freeDuring + (31 << 20) <= freeBefore);
     CHECK(cudaFree(large));
 
     DeviceArray<float> deviceA(a), deviceB(b), sum(count), copy(count);

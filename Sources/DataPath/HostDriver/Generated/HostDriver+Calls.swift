@@ -8,7 +8,6 @@ package import Driver
 struct HostFunctions: Sendable {
     let cuDevicePrimaryCtxRetain: (@convention(c) (UnsafeMutablePointer<UInt64>?, Int32) -> CUresult)?
     let cuDevicePrimaryCtxSetFlags_v2: (@convention(c) (Int32, UInt32) -> CUresult)?
-    let cuCtxCreate_v2: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt32, Int32) -> CUresult)?
     let cuCtxSynchronize: (@convention(c) () -> CUresult)?
     let cuCtxSetLimit: (@convention(c) (UInt32, Int) -> CUresult)?
     let cuCtxGetLimit: (@convention(c) (UnsafeMutablePointer<Int>?, UInt32) -> CUresult)?
@@ -55,7 +54,6 @@ struct HostFunctions: Sendable {
     init(_ library: borrowing DriverLibrary) {
         cuDevicePrimaryCtxRetain = library.function("cuDevicePrimaryCtxRetain")
         cuDevicePrimaryCtxSetFlags_v2 = library.function("cuDevicePrimaryCtxSetFlags_v2")
-        cuCtxCreate_v2 = library.function("cuCtxCreate_v2")
         cuCtxSynchronize = library.function("cuCtxSynchronize")
         cuCtxSetLimit = library.function("cuCtxSetLimit")
         cuCtxGetLimit = library.function("cuCtxGetLimit")
@@ -112,13 +110,6 @@ extension HostDriver {
     package func cuDevicePrimaryCtxSetFlags_v2(dev: Int32, flags: UInt32) throws(CUDAError) {
         guard let function = functions.cuDevicePrimaryCtxSetFlags_v2 else { throw .notSupported }
         try check(function(dev, flags))
-    }
-
-    package func cuCtxCreate_v2(flags: UInt32, dev: Int32) throws(CUDAError) -> ContextHandle {
-        guard let function = functions.cuCtxCreate_v2 else { throw .notSupported }
-        var made: UInt64 = 0
-        try check(function(&made, flags, dev))
-        return ContextHandle(bits: made)
     }
 
     package func cuCtxSynchronize(_ context: ContextHandle) throws(CUDAError) {
