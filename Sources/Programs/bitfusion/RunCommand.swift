@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import ManagerClient
+import Pool
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Request GPUs from a shared pool, run a client command, then release the GPUs.",
+        usage: "bitfusion run -n <count> [options] -- <application> [<arguments> ...]",
+        discussion: """
+            The application's CUDA calls run on the GPUs of one server. They are released when it ends, however it ends.
+            A single argument with spaces is run by the shell.
+
+            EXIT STATUS
+              the application's, or 128 and the signal that ended it; 64 wrong usage, 69 no server reached, 75 no GPUs \
+            in time, 78 wrong configuration, 127 application not found
+
+            FILES
+              ~/.bitfusion/servers.conf    the user's servers, one address a line
+              /etc/bitfusion/servers.conf  the system's servers, when the user has none
+
+            ENVIRONMENT
+              BITFUSION_LIB_DIR  the folder with client/libcuda.so.1, when it is not beside this program
+            """)
+
+    @OptionGroup var gpus: GPUOptions
+    @OptionGroup var serverOptions: ServerOptions
+
+    @Flag(help: "Print nothing but failures.")
+    var quiet = false
+
+    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.")
+    var application: [String] = []
+
+    func run() throws {
+        try reporting {
+            guard let demand = gpus.demand else { return }
+            let command = try ApplicationCommand(application)
+            let library = try InstalledFiles.clientLibraryFolder()
+            if let notice = gpus.notice { printError("bitfusion: \(notice)") }
+            let servers = try serverOptions.servers()
+            let owner = try GPURequest(servers: servers, demand: demand, waitSeconds: gpus.timeout.seconds, isQuiet: quiet)
+                .perform(for: command.name)
+            if !quiet { printBanner(owner) }
+            let status = try Launcher(
+                command: command, libraryFolder: library, server: owner.dispatcher, ticket: owner.ticket
+            ).run()
+            // The connection owns the GPUs, and it lived until here.
+            withExtendedLifetime(owner) {}
+            throw ExitCode(status)
+        }
+    }
+
+    private func printBanner(_ owner: GrantedGPUs) {
+        printError("Requested resources:\nServer List: \(owner.server)\nClient idle timeout: \(owner.idleMinutes) min")
+    }
+}
