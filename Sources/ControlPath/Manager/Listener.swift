@@ -40,7 +40,8 @@ package final class Listener: @unchecked Sendable {
             let reason = errorText(errno)
             close(descriptor)
             throw ListenFailure(
-                description: "cannot listen at \(address) port \(port): \(reason). Choose another port, or 0 for a free one")
+                description:
+                    "cannot listen at \(address) port \(port): \(reason). Choose another port, or 0 for a free one")
         }
         self.descriptor = descriptor
         self.port = Listener.boundPort(descriptor)

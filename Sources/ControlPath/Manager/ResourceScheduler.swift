@@ -27,6 +27,8 @@ package final class ResourceScheduler: Sendable {
         var clients: [Int: String] = [:]
         /// What the scheduler has decided and the request's connection has not yet sent.
         var decisions: [Int: [SchedulerReply]] = [:]
+        /// Tells the request's connection that there is a decision.
+        var wakers: [Int: Waker] = [:]
         var isStopping = false
     }
 
@@ -35,7 +37,7 @@ package final class ResourceScheduler: Sendable {
     private let dispatcherPort: Int
     private let allocationEnded: @Sendable (Allocation) -> Void
 
-    /// - Parameter allocationEnded: Called once for each allocation that has ended, to end what runs in it.
+    /// - Parameter allocationEnded: Called once for each allocation that has ended; ends what runs in it, and returns then.
     package init(
         inventory: Inventory, dispatcherPort: Int, allocationEnded: @escaping @Sendable (Allocation) -> Void
     ) {
@@ -58,10 +60,13 @@ package final class ResourceScheduler: Sendable {
         }
     }
 
+    package var isStopping: Bool { state.withLock { $0.isStopping } }
+
     /// Refuses everything from now on and ends every allocation.
     package func stop() {
         let ended = state.withLock { state in
             state.isStopping = true
+            state.wakers.values.forEach { $0.wake() }
             let ended = Array(state.allocations.values)
             state.allocations.removeAll()
             return ended
@@ -85,7 +90,7 @@ package final class ResourceScheduler: Sendable {
     }
 
     /// Asks for GPUs. The answers come from ``takeDecisions(of:)``; ``end(_:)`` must follow.
-    func request(_ demand: Demand, waits: Bool, client: String) -> Int {
+    func request(_ demand: Demand, waits: Bool, client: String, waker: Waker) -> Int {
         state.withLock { state in
             let id = state.nextID
             state.nextID += 1
@@ -94,6 +99,7 @@ package final class ResourceScheduler: Sendable {
                 return id
             }
             state.clients[id] = client
+            state.wakers[id] = waker
             decide(&state, .requested(id, demand, waits: waits))
             return id
         }
@@ -102,14 +108,16 @@ package final class ResourceScheduler: Sendable {
     func timeOut(_ id: Int) { state.withLock { decide(&$0, .timedOut(id)) } }
 
     /// The request's connection is gone, or has released its GPUs.
+    ///
+    /// The ticket is worth nothing from now on; the GPUs are free for others only when nothing uses them any more.
     func end(_ id: Int) {
-        let ended = state.withLock { state in
+        if let ended = state.withLock({ $0.allocations.removeValue(forKey: id) }) { allocationEnded(ended) }
+        state.withLock { state in
             decide(&state, .ended(id))
             state.decisions[id] = nil
             state.clients[id] = nil
-            return state.allocations.removeValue(forKey: id)
+            state.wakers[id] = nil
         }
-        if let ended { allocationEnded(ended) }
     }
 
     func takeDecisions(of id: Int) -> [SchedulerReply] {
@@ -124,6 +132,7 @@ package final class ResourceScheduler: Sendable {
 
     private func decide(_ state: inout State, _ event: Scheduler.Event) {
         for action in state.scheduler.handle(event) {
+            state.wakers[action.request]?.wake()
             switch action {
             case .grant(let id, let grant):
                 let allocation = Allocation(

@@ -73,14 +73,16 @@ package final class SchedulerClient {
         do {
             return try JSONDecoder().decode(SchedulerReply.self, from: Data(line))
         } catch {
-            throw Failure(message: "server \(server) is not the scheduler of a bitfusion server: its answer is not understood")
+            throw Failure(
+                message: "server \(server) is not the scheduler of a bitfusion server: its answer is not understood")
         }
     }
 
     /// The next reply, or a failure when none comes in time.
     package func answer() throws(Failure) -> SchedulerReply {
         guard let reply = try receive() else {
-            throw Failure(message: "server \(server) does not answer within \(SchedulerClient.answerMilliseconds / 1000) s")
+            throw Failure(
+                message: "server \(server) does not answer within \(SchedulerClient.answerMilliseconds / 1000) s")
         }
         return reply
     }

@@ -1,6 +1,6 @@
+import FoundationEssentials
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import FoundationEssentials
 
 /// The servers that a command may use: from `-l`, from the file of `-s`, from the user's or from the system's servers.conf.
 package enum ServerList {
@@ -20,7 +20,8 @@ package enum ServerList {
         for part in list.split(whereSeparator: { $0 == ";" || $0 == "," }) {
             let text = part.trimmingPrefix { $0 == " " }
             guard let server = ServerAddress(text) else {
-                throw Failure(kind: .malformed, message: "'\(part)' in the server list is not an address such as 10.0.0.7:56001")
+                throw Failure(
+                    kind: .malformed, message: "'\(part)' in the server list is not an address such as 10.0.0.7:56001")
             }
             servers.append(server)
         }
@@ -36,12 +37,14 @@ package enum ServerList {
             guard content.contains(where: { $0 != " " && $0 != "\t" }) else { continue }
             guard let server = ServerAddress(content), servers.count < serversMax else {
                 throw Failure(
-                    kind: .malformed, message: "\(path) line \(number + 1): '\(content)' is not an address such as 10.0.0.7:56001")
+                    kind: .malformed,
+                    message: "\(path) line \(number + 1): '\(content)' is not an address such as 10.0.0.7:56001")
             }
             servers.append(server)
         }
         guard !servers.isEmpty else {
-            throw Failure(kind: .malformed, message: "\(path) names no server; write one address a line, such as 10.0.0.7:56001")
+            throw Failure(
+                kind: .malformed, message: "\(path) names no server; write one address a line, such as 10.0.0.7:56001")
         }
         return servers
     }
@@ -54,7 +57,9 @@ package enum ServerList {
         for path in candidates where access(path, F_OK) == 0 { return try read(path) }
         throw Failure(
             kind: .missing,
-            message: "no servers are known: name one with -l ADDRESS, or list them in \(candidates.joined(separator: " or "))")
+            message:
+                "no servers are known: name one with -l ADDRESS, or list them in \(candidates.joined(separator: " or "))"
+        )
     }
 
     private static func read(_ path: String) throws(Failure) -> [ServerAddress] {
@@ -62,7 +67,8 @@ package enum ServerList {
         do {
             text = try String(decoding: Data(contentsOf: URL(filePath: path)), as: UTF8.self)
         } catch {
-            throw Failure(kind: .missing, message: "cannot read the server list \(path): \(String(cString: strerror(errno)))")
+            throw Failure(
+                kind: .missing, message: "cannot read the server list \(path): \(String(cString: strerror(errno)))")
         }
         return try parse(file: text, path: path)
     }

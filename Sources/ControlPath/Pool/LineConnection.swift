@@ -12,6 +12,8 @@ package final class LineConnection: @unchecked Sendable {
     package enum Failure: Error, Equatable {
         case closed
         case timedOut
+        /// The other descriptor that was watched became readable.
+        case woken
         case tooLong(limit: Int)
         case system(Int32)
     }
@@ -37,8 +39,8 @@ package final class LineConnection: @unchecked Sendable {
         }
     }
 
-    /// Receives the next line, without its end. `milliseconds` < 0 waits for ever.
-    package func receiveLine(limit: Int, milliseconds: Int32) throws(Failure) -> [UInt8] {
+    /// Receives the next line, without its end. `milliseconds` < 0 waits for ever; the descriptor `wake` ends the wait.
+    package func receiveLine(limit: Int, milliseconds: Int32, wake: Int32 = -1) throws(Failure) -> [UInt8] {
         let deadline = milliseconds < 0 ? nil : monotonicMilliseconds() + Int64(milliseconds)
         while true {
             if let end = received.firstIndex(of: UInt8(ascii: "\n")) {
@@ -48,7 +50,7 @@ package final class LineConnection: @unchecked Sendable {
                 return line
             }
             guard received.count <= limit else { throw .tooLong(limit: limit) }
-            try waitReadable(deadline)
+            try waitReadable(deadline, wake)
             var chunk = [UInt8](repeating: 0, count: 4096)
             let count = unsafe recv(descriptor, &chunk, chunk.count, 0)
             if count < 0 && errno == EINTR { continue }
@@ -58,12 +60,46 @@ package final class LineConnection: @unchecked Sendable {
         }
     }
 
-    private func waitReadable(_ deadline: Int64?) throws(Failure) {
+    /// A peer that has vanished without a word is noticed after 30 s, and one that reads nothing after `sendSeconds`.
+    package func watchPeer(sendSeconds: Int) {
+        var time = timeval(tv_sec: sendSeconds, tv_usec: 0)
+        unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 10)
+        set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 5)
+        set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 4)
+    }
+
+    private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+        var value = value
+        unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    /// Ends the conversation so that the last line sent is read: a socket that closes while something unread has arrived
+    /// resets the connection. Waits at most so long for the peer to close too.
+    package func finish(milliseconds: Int32) {
+        shutdown(descriptor, Int32(SHUT_WR))
+        let deadline = monotonicMilliseconds() + Int64(milliseconds)
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        while (try? waitReadable(deadline, -1)) != nil {
+            let count = unsafe recv(descriptor, &chunk, chunk.count, 0)
+            guard count > 0 || (count < 0 && errno == EINTR) else { return }
+        }
+    }
+
+    private func waitReadable(_ deadline: Int64?, _ wake: Int32) throws(Failure) {
         while true {
             let left = deadline.map { Int32(clamping: max(0, $0 - monotonicMilliseconds())) } ?? -1
-            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            let count = unsafe poll(&entry, 1, left)
-            if count > 0 { return }
+            // poll() passes over an entry whose descriptor is negative.
+            var entries = [
+                pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
+            ]
+            let count = unsafe poll(&entries, nfds_t(entries.count), left)
+            if count > 0 {
+                if entries[0].revents != 0 { return }
+                throw .woken
+            }
             if count == 0 { throw .timedOut }
             guard errno == EINTR else { throw .system(errno) }
         }

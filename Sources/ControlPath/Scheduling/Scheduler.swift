@@ -20,6 +20,13 @@ package struct Scheduler: Sendable {
         /// The request waits; `position` is 1 for the next one.
         case wait(RequestID, position: Int, reason: String)
         case refuse(RequestID, Refusal, String)
+
+        /// Whom it concerns.
+        package var request: RequestID {
+            switch self {
+            case .grant(let id, _), .wait(let id, _, _), .refuse(let id, _, _): id
+            }
+        }
     }
 
     package enum Refusal: Sendable, Equatable {

@@ -10,7 +10,8 @@ enum ChildProcess {
 
     /// Starts a program. `descriptors` maps descriptors of the child to this process's; the others are closed on exec.
     static func start(
-        _ program: String, _ arguments: [String], environment: [String: String], descriptors: [(child: Int32, own: Int32)]
+        _ program: String, _ arguments: [String], environment: [String: String],
+        descriptors: [(child: Int32, own: Int32)]
     ) throws(Failure) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -30,7 +31,9 @@ enum ChildProcess {
         defer { for pointer in argv + environ { free(pointer) } }
         var pid = pid_t()
         let code = posix_spawn(&pid, program, &actions, &attributes, argv, environ)
-        guard code == 0 else { throw Failure(description: "cannot start \(program): \(String(cString: strerror(code)))") }
+        guard code == 0 else {
+            throw Failure(description: "cannot start \(program): \(String(cString: strerror(code)))")
+        }
         return pid
     }
 
@@ -47,7 +50,9 @@ enum ChildProcess {
         of program: String, _ arguments: [String], environment: [String: String]
     ) throws(Failure) -> (status: Int32, output: String) {
         var ends: [Int32] = [0, 0]
-        guard csystem_pipe(&ends) == 0 else { throw Failure(description: "cannot make a pipe: \(String(cString: strerror(errno)))") }
+        guard csystem_pipe(&ends) == 0 else {
+            throw Failure(description: "cannot make a pipe: \(String(cString: strerror(errno)))")
+        }
         let pid: pid_t
         do throws(Failure) {
             pid = try start(program, arguments, environment: environment, descriptors: [(1, ends[1])])

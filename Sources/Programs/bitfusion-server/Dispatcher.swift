@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import Manager
+import Pool
 import Synchronization
 import Wire
 
@@ -18,17 +19,21 @@ final class Dispatcher: Sendable {
 
     private struct State {
         /// The workers of each allocation.
-        var workers: [Int: Set<pid_t>] = [:]
-        /// Allocations that have ended: nothing may start in them any more.
+        var workers: [Int: [WorkerProcess]] = [:]
+        /// Nothing may start any more.
         var isStopping = false
     }
 
     /// A client has so long to say hello.
-    private static let helloSeconds = 5
+    private static let helloMilliseconds: Int64 = 5_000
+    /// A client that is refused has so long to read why.
+    private static let farewellMilliseconds: Int64 = 500
     /// A worker that has to be started first has so long.
-    private static let workerMilliseconds = 10_000
-    /// After this a killed worker is believed to be gone.
-    private static let endMilliseconds = 2_000
+    private static let workerMilliseconds: Int64 = 20_000
+    /// A killed worker that is not gone after this hangs in its driver, and nothing more can be done about it.
+    private static let endMilliseconds: Int64 = 5_000
+    /// More processes than a program on a few GPUs starts; each costs the server a process and a context.
+    private static let workersPerAllocationMax = 256
 
     private let state = Mutex(State())
     private let stock: WorkerStock
@@ -37,9 +42,7 @@ final class Dispatcher: Sendable {
     /// - Parameter admit: Finds what a ticket is good for; nil when it is not known.
     init(driver: DriverChoice, admit: @escaping @Sendable ([UInt8]) -> Admission?) {
         self.admit = admit
-        let ended = WorkerExits()
-        stock = WorkerStock(driver: driver) { ended.report($0) }
-        ended.handler.withLock { $0 = { [weak self] pid in self?.workerEnded(pid) } }
+        stock = WorkerStock(driver: driver)
     }
 
     func serve(at listener: Listener) {
@@ -51,13 +54,11 @@ final class Dispatcher: Sendable {
     }
 
     private func dispatch(_ socket: Int32) {
-        var time = timeval(tv_sec: Dispatcher.helloSeconds, tv_usec: 0)
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
         guard let bytes = receiveHello(socket) else {
-            return refuse(socket, .malformed, "this is the data port of a bitfusion server, for programs started by `bitfusion run`")
+            return refuse(
+                socket, .malformed,
+                "this is the data port of a bitfusion server, for programs started by `bitfusion run`")
         }
-        time.tv_sec = 0
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
         let hello: Hello
         do {
             hello = try Hello(bytes: bytes)
@@ -67,24 +68,23 @@ final class Dispatcher: Sendable {
         guard hello.major == Hello.major else {
             return refuse(
                 socket, .wrongVersion,
-                "the client speaks protocol version \(hello.major) and this server version \(Hello.major); install the same release on both")
+                "the client speaks protocol version \(hello.major) and this server version \(Hello.major); install the same release on both"
+            )
         }
         guard let admission = admit(hello.ticket) else {
-            return refuse(socket, .unknownTicket, "the ticket is not known here: the allocation has ended, or it is another server's")
+            return refuse(
+                socket, .unknownTicket,
+                "the ticket is not known here: the allocation has ended, or it is another server's")
         }
         guard let worker = stock.take(milliseconds: Dispatcher.workerMilliseconds) else {
             return refuse(socket, .noWorker, "no worker process could be started; the server's log tells why")
         }
-        defer { close(worker.control) }
-        let isRegistered = state.withLock { state in
-            guard !state.isStopping else { return false }
-            state.workers[admission.allocation, default: []].insert(worker.pid)
-            return true
-        }
+        let refusal = register(worker, in: admission.allocation)
         // The allocation may have ended meanwhile; whoever ends it kills the workers that are registered.
-        guard isRegistered, admit(hello.ticket) != nil else {
-            kill(worker.pid, SIGKILL)
-            return refuse(socket, .unknownTicket, "the allocation has ended")
+        guard refusal == nil, admit(hello.ticket) != nil else {
+            worker.kill()
+            unregister(worker, in: admission.allocation)
+            return refuse(socket, refusal == nil ? .unknownTicket : .noWorker, refusal ?? "the allocation has ended")
         }
         let assignment = WorkerAssignment(devices: admission.devices, mebibytes: admission.mebibytes, hello: bytes)
         if !assignment.send(socket, to: worker.control) {
@@ -92,48 +92,70 @@ final class Dispatcher: Sendable {
         }
     }
 
+    /// Makes a worker part of an allocation. Returns why that is not possible, or nil.
+    private func register(_ worker: WorkerProcess, in allocation: Int) -> String? {
+        state.withLock { state in
+            guard !state.isStopping else { return "the server is stopping" }
+            var workers = state.workers[allocation] ?? []
+            workers.removeAll { $0.hasEnded(within: 0) }
+            guard workers.count < Dispatcher.workersPerAllocationMax else {
+                return "the allocation already has \(workers.count) processes, the most that is allowed"
+            }
+            state.workers[allocation] = workers + [worker]
+            return nil
+        }
+    }
+
+    private func unregister(_ worker: WorkerProcess, in allocation: Int) {
+        state.withLock { state in
+            state.workers[allocation]?.removeAll { $0 === worker }
+            if state.workers[allocation]?.isEmpty ?? false { state.workers[allocation] = nil }
+        }
+    }
+
     /// Reads the first 64 bytes; nil when they do not come in time, or begin with anything else.
     private func receiveHello(_ socket: Int32) -> [UInt8]? {
-        var bytes = [UInt8](repeating: 0, count: Hello.byteCount)
-        var received = 0
-        while received < bytes.count {
-            let count = bytes.withUnsafeMutableBytes { recv(socket, $0.baseAddress.map { $0 + received }, $0.count - received, 0) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return nil }
-            received += count
-            let magic = withUnsafeBytes(of: Hello.magic.littleEndian) { Array($0) }
-            guard zip(bytes.prefix(min(received, 4)), magic).allSatisfy({ $0 == $1 }) else { return nil }
+        let magic = withUnsafeBytes(of: Hello.magic.littleEndian) { Array($0) }
+        let deadline = monotonicMilliseconds() + Dispatcher.helloMilliseconds
+        var bytes: [UInt8] = []
+        while bytes.count < Hello.byteCount {
+            guard let part = receive(socket, atMost: Hello.byteCount - bytes.count, until: deadline) else { return nil }
+            bytes += part
+            guard zip(bytes, magic).allSatisfy({ $0 == $1 }) else { return nil }
         }
         return bytes
+    }
+
+    /// What has arrived; nil at the end of the connection, or of the time.
+    private func receive(_ socket: Int32, atMost count: Int, until deadline: Int64) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        while true {
+            var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            let ready = poll(&entry, 1, Int32(clamping: max(0, deadline - monotonicMilliseconds())))
+            if ready < 0 && errno == EINTR { continue }
+            guard ready > 0 else { return nil }
+            let received = recv(socket, &bytes, count, Int32(MSG_DONTWAIT))
+            if received < 0 && (errno == EINTR || errno == EAGAIN) { continue }
+            return received > 0 ? Array(bytes[..<received]) : nil
+        }
     }
 
     private func refuse(_ socket: Int32, _ status: HelloReply.Status, _ sentence: String) {
         let bytes = HelloReply(refusal: status, sentence: sentence).bytes
         _ = bytes.withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-        // Reads away what the client still sends, so that closing does not reset the connection before it has read this.
         shutdown(socket, Int32(SHUT_WR))
-        var time = timeval(tv_sec: 0, tv_usec: 200_000)
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-        var rest = [UInt8](repeating: 0, count: 4096)
-        for _ in 0..<64 where recv(socket, &rest, rest.count, 0) <= 0 { break }
+        // Closing while something unread has arrived resets the connection, and the client loses the sentence.
+        let deadline = monotonicMilliseconds() + Dispatcher.farewellMilliseconds
+        while receive(socket, atMost: 64 << 10, until: deadline) != nil {}
     }
 
     /// Ends what runs in an allocation, and returns when it has ended.
     func end(allocation: Int) {
-        let workers = state.withLock { $0.workers[allocation] ?? [] }
-        for pid in workers { kill(pid, SIGKILL) }
-        for _ in 0..<Dispatcher.endMilliseconds {
-            guard state.withLock({ !($0.workers[allocation] ?? []).isEmpty }) else { return }
-            usleep(1_000)
-        }
-    }
-
-    private func workerEnded(_ pid: pid_t) {
-        state.withLock { state in
-            for allocation in state.workers.keys {
-                state.workers[allocation]?.remove(pid)
-                if state.workers[allocation]?.isEmpty ?? false { state.workers[allocation] = nil }
-            }
+        let workers = state.withLock { $0.workers.removeValue(forKey: allocation) ?? [] }
+        workers.forEach { $0.kill() }
+        let deadline = monotonicMilliseconds() + Dispatcher.endMilliseconds
+        for worker in workers where !worker.hasEnded(within: max(0, deadline - monotonicMilliseconds())) {
+            writeError("bitfusion: worker \(worker.pid) does not end: its driver hangs\n")
         }
     }
 
@@ -146,11 +168,4 @@ final class Dispatcher: Sendable {
         stock.stop()
         allocations.forEach(end)
     }
-}
-
-/// Passes the ends of workers on to a dispatcher that is made after its stock.
-private final class WorkerExits: Sendable {
-    let handler = Mutex<(@Sendable (pid_t) -> Void)?>(nil)
-
-    func report(_ pid: pid_t) { handler.withLock { $0 }?(pid) }
 }

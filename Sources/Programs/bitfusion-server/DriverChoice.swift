@@ -46,7 +46,8 @@ enum InstalledFiles {
     /// The folder with `client` and `soft`: beside the folder of this executable, or BITFUSION_LIB_DIR.
     static var libraryFolder: String {
         if let folder = ProcessInfo.processInfo.environment["BITFUSION_LIB_DIR"], !folder.isEmpty { return folder }
-        let programs = thisProgram.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        let programs = thisProgram.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+            separator: "/")
         return programs + "/../lib/bitfusion"
     }
 }

@@ -53,7 +53,9 @@ struct ManagerCommand: ParsableCommand {
         do {
             inventory = try choice.inventory()
         } catch {
-            throw failure(69, "\(error)" + (softGPU == nil ? " (tried \(choice.path); --soft-gpu 1x4096 serves a software GPU)" : ""))
+            throw failure(
+                69,
+                "\(error)" + (softGPU == nil ? " (tried \(choice.path); --soft-gpu 1x4096 serves a software GPU)" : ""))
         }
         let schedulerListener: Listener
         let dispatcherListener: Listener

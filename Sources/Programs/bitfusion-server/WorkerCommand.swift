@@ -27,6 +27,7 @@ struct WorkerCommand: ParsableCommand {
             writeError("bitfusion: a worker cannot start: \(error.message)\n")
             throw ExitCode(1)
         }
+        WorkerAssignment.sayReady(controlDescriptor)
         guard let (socket, assignment) = WorkerAssignment.receive(controlDescriptor) else { return }
         close(controlDescriptor)
         let hello = try Hello(bytes: assignment.hello)
@@ -55,6 +56,12 @@ struct WorkerAssignment: Codable {
     func send(_ socket: Int32, to control: Int32) -> Bool {
         guard let bytes = try? JSONEncoder().encode(self) else { return false }
         return bytes.withUnsafeBytes { csystem_send_descriptor(control, socket, $0.baseAddress, $0.count) } == 0
+    }
+
+    /// Tells the dispatcher that the driver has started.
+    static func sayReady(_ control: Int32) {
+        var byte: UInt8 = 1
+        _ = Glibc.send(control, &byte, 1, Int32(MSG_NOSIGNAL))
     }
 
     /// Waits for a socket. nil when the dispatcher has gone or changed its mind.

@@ -1,118 +1,180 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import Manager
-import Synchronization
+
+/// A worker's process, from its start to its end.
+///
+/// It is signalled only while the number is certainly its own: it is not reaped before the lock is held.
+final class WorkerProcess: Sendable {
+    let pid: pid_t
+    /// The dispatcher's end of the worker's control socket. Closed with this object.
+    let control: Int32
+    private let isRunning = Watched(true)
+
+    init(pid: pid_t, control: Int32) {
+        self.pid = pid
+        self.control = control
+    }
+
+    deinit { close(control) }
+
+    /// Ends it at once; the kernel frees what it held.
+    func kill() { isRunning.withLock { if $0 { _ = Glibc.kill(pid, SIGKILL) } } }
+
+    /// Waits for its end without reaping it before others know. Called once, on a thread for it.
+    func reap() {
+        var information = siginfo_t()
+        while waitid(P_PID, id_t(pid), &information, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
+        isRunning.withLock { isRunning in
+            _ = ChildProcess.wait(pid)
+            isRunning = false
+        }
+    }
+
+    /// Waits until it says that its driver has started; false when it ends instead.
+    func isReady() -> Bool {
+        var byte: UInt8 = 0
+        while true {
+            let count = recv(control, &byte, 1, 0)
+            if count >= 0 || errno != EINTR { return count == 1 }
+        }
+    }
+
+    /// Whether it has ended, now or within a time.
+    func hasEnded(within milliseconds: Int64) -> Bool {
+        isRunning.wait(milliseconds: milliseconds) { $0 ? nil : true } ?? false
+    }
+}
 
 /// Workers that have been started ahead, so that an application does not wait for a process and its driver.
 ///
 /// One thread starts them all and lives as long as the daemon: the kernel ends a worker with the thread that started it.
 final class WorkerStock: Sendable {
-    struct Worker: Sendable {
-        let pid: pid_t
-        /// The dispatcher's end of the worker's control socket.
-        let control: Int32
-    }
-
     private struct State {
-        var idle: [Worker] = []
-        var starting = 0
-        var isStopping = false
-        /// Workers that ended before they were given an application, in a row.
+        /// Their driver is not ready yet.
+        var starting: [WorkerProcess] = []
+        var idle: [WorkerProcess] = []
+        /// Workers that ended before they were ready, in a row.
         var failures = 0
+        var isStopping = false
     }
 
     /// Started ahead. Two cover a program that starts another one.
     private static let idleWorkers = 2
-    /// After a worker that ended at once the next one is not started sooner.
-    private static let retryMicroseconds: UInt32 = 500_000
+    /// After so many failures in a row there is a driver that does not start, and nobody waits for a worker any longer.
+    private static let failuresMax = 3
+    /// After a worker that ended at once the next one is started later, up to the longest pause.
+    private static let pauseMilliseconds = 250
+    private static let pauseMillisecondsMax = 10_000
 
-    private let state = Mutex(State())
+    private let state = Watched(State())
     private let driver: DriverChoice
-    private let workerEnded: @Sendable (pid_t) -> Void
 
-    /// - Parameter workerEnded: Called when a worker's process has ended.
-    init(driver: DriverChoice, workerEnded: @escaping @Sendable (pid_t) -> Void) {
-        self.driver = driver
-        self.workerEnded = workerEnded
-    }
+    init(driver: DriverChoice) { self.driver = driver }
 
     func start() {
         startThread { [self] in
-            while !state.withLock({ $0.isStopping }) {
-                let (missing, failures) = state.withLock {
-                    (WorkerStock.idleWorkers - $0.idle.count, $0.failures)
-                }
-                if missing > 0 {
-                    if failures > 0 { usleep(WorkerStock.retryMicroseconds) }
-                    startOne()
-                } else {
-                    usleep(2_000)
-                }
+            while let failures = waitForPlace() {
+                guard failures == 0 || !isStopping(within: pause(after: failures)) else { return }
+                startOne()
             }
         }
+    }
+
+    /// Waits until a worker is missing; returns the failures before, or nil at the end.
+    private func waitForPlace() -> Int? {
+        enum Next {
+            case start(failures: Int)
+            case stop
+        }
+        let next = state.wait(milliseconds: nil) { state -> Next? in
+            if state.isStopping { return .stop }
+            return state.idle.count + state.starting.count < WorkerStock.idleWorkers
+                ? .start(failures: state.failures) : nil
+        }
+        guard case .start(let failures)? = next else { return nil }
+        return failures
+    }
+
+    private func pause(after failures: Int) -> Int64 {
+        Int64(min(WorkerStock.pauseMilliseconds << min(failures - 1, 16), WorkerStock.pauseMillisecondsMax))
+    }
+
+    private func isStopping(within milliseconds: Int64) -> Bool {
+        state.wait(milliseconds: milliseconds) { $0.isStopping ? true : nil } ?? false
     }
 
     private func startOne() {
         var ends: [Int32] = [0, 0]
-        guard
-            socketpair(
-                AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0
-        else {
-            usleep(WorkerStock.retryMicroseconds)
-            return
+        let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else {
+            return failed("cannot make a control socket: \(String(cString: strerror(errno)))")
         }
         defer { close(ends[1]) }
-        let pid: pid_t
+        let worker: WorkerProcess
         do {
-            pid = try ChildProcess.start(
+            let pid = try ChildProcess.start(
                 InstalledFiles.thisProgram, ["worker", "--control-fd", "3", "--driver", driver.path],
                 environment: driver.environment, descriptors: [(3, ends[1])])
+            worker = WorkerProcess(pid: pid, control: ends[0])
         } catch {
-            writeError("bitfusion: \(error)\n")
             close(ends[0])
-            state.withLock { $0.failures += 1 }
-            return
+            return failed("\(error)")
         }
-        let control = ends[0]
-        state.withLock { $0.idle.append(Worker(pid: pid, control: control)) }
-        startThread { [self] in
-            _ = ChildProcess.wait(pid)
-            let wasIdle = state.withLock { state in
-                guard let index = state.idle.firstIndex(where: { $0.pid == pid }) else { return false }
-                state.idle.remove(at: index)
-                state.failures += 1
-                return true
-            }
-            if wasIdle { close(control) }
-            workerEnded(pid)
+        let isStopping = state.withLock { state in
+            state.starting.append(worker)
+            return state.isStopping
+        }
+        if isStopping { worker.kill() }
+        if !startThread({ [self] in accompany(worker) }) {
+            // Without a thread to wait for it, it must not run on.
+            worker.kill()
+            accompany(worker)
         }
     }
 
-    /// Takes a worker, waiting for one at most so long.
-    func take(milliseconds: Int) -> Worker? {
-        for _ in 0...(milliseconds / 2) {
-            let worker = state.withLock { state -> Worker? in
-                guard !state.isStopping, !state.idle.isEmpty else { return nil }
+    private func failed(_ reason: String) {
+        writeError("bitfusion: no worker: \(reason)\n")
+        state.withLock { $0.failures += 1 }
+    }
+
+    /// Follows a worker from its start to its end.
+    private func accompany(_ worker: WorkerProcess) {
+        let isReady = worker.isReady()
+        state.withLock { state in
+            state.starting.removeAll { $0 === worker }
+            if isReady {
+                state.idle.append(worker)
                 state.failures = 0
-                return state.idle.removeFirst()
+            } else {
+                state.failures += 1
             }
-            if let worker { return worker }
-            if state.withLock({ $0.isStopping }) { return nil }
-            usleep(2_000)
         }
-        return nil
+        worker.reap()
+        state.withLock { $0.idle.removeAll { $0 === worker } }
     }
 
-    /// Ends the idle workers, which see their control sockets close.
+    /// Takes a worker, waiting for one at most so long. nil too when workers do not start at all.
+    func take(milliseconds: Int64) -> WorkerProcess? {
+        enum Outcome {
+            case worker(WorkerProcess)
+            case none
+        }
+        let outcome = state.wait(milliseconds: milliseconds) { state -> Outcome? in
+            if state.isStopping { return Outcome.none }
+            if !state.idle.isEmpty { return .worker(state.idle.removeFirst()) }
+            return state.failures >= WorkerStock.failuresMax ? Outcome.none : nil
+        }
+        guard case .worker(let worker)? = outcome else { return nil }
+        return worker
+    }
+
+    /// Ends the idle workers and starts no more.
     func stop() {
-        let idle = state.withLock { state in
+        let unused = state.withLock { state in
             state.isStopping = true
-            defer { state.idle.removeAll() }
-            return state.idle
+            return state.idle + state.starting
         }
-        for worker in idle {
-            kill(worker.pid, SIGKILL)
-            close(worker.control)
-        }
+        unused.forEach { $0.kill() }
     }
 }
