@@ -56,9 +56,11 @@ extension KernelEmitter {
                     bits, "load atomic \(bits.rawValue), ptr \(pointer) \(ordering), align \(type.bytes)")
                 values.append(reinterpret(loaded, llvm))
             } else {
-                let isInvariant = space == .const || (space == .param && isKernelParameter(source))
-                let hint = isInvariant ? ", !invariant.load !4" : independence(space)
-                values.append(compute(llvm, "load \(llvm.rawValue), ptr \(pointer), align \(type.bytes)\(hint)"))
+                let isParameter = space == .param && isKernelParameter(source)
+                let hint = isParameter || space == .const ? ", !invariant.load !4" : independence(space)
+                // The buffer's alignment is unknown, and only then may LLVM load a parameter before it is needed.
+                let alignment = isParameter ? 1 : type.bytes
+                values.append(compute(llvm, "load \(llvm.rawValue), ptr \(pointer), align \(alignment)\(hint)"))
             }
         }
         for (target, value) in zip(targets, values) { try write(value, to: target, type) }

@@ -134,11 +134,12 @@ final class KernelEmitter {
         if usesFunctionTable { text += functionTable() }
         for declaration in declarations.sorted(by: { $0.key < $1.key }) { text += declaration.value }
         text += "!0 = distinct !{}\n!1 = !{!0}\n!2 = distinct !{!2, !3}\n!3 = !{!\"llvm.loop.parallel_accesses\", !0}\n"
-        text += "!4 = !{}\n"
+        text += "!4 = !{}\n!5 = !{i64 \(max(1, layout.parameterBytes))}\n"
         return text
     }
 
-    static let identity = "ptr %block, ptr %memory, i32 %tid.x, i32 %tid.y, i32 %tid.z, i32 %linear"
+    static let identity =
+        "ptr dereferenceable(\(MemoryLayout<sg_block>.size)) %block, ptr %memory, i32 %tid.x, i32 %tid.y, i32 %tid.z, i32 %linear"
 
     private func start() {
         body = ""
@@ -150,7 +151,9 @@ final class KernelEmitter {
     private func emitPrologue() {
         entry += "  %shared = load ptr, ptr %block, !invariant.load !4\n"
         entry += "  %params.p = getelementptr i8, ptr %block, i64 \(BlockField.parameters)\n"
-        entry += "  %params = load ptr, ptr %params.p, !invariant.load !4\n"
+        // Known to be readable, so that loads of parameters may move out of loops and conditions.
+        let readable = layout.parameterBytes > 0 ? ", !dereferenceable !5" : ""
+        entry += "  %params = load ptr, ptr %params.p, !invariant.load !4\(readable)\n"
         if isInCoroutine {
             entry += "  %threads.p = getelementptr i8, ptr %block, i64 \(BlockField.threads)\n"
             entry += "  %threads = load ptr, ptr %threads.p, !invariant.load !4\n"

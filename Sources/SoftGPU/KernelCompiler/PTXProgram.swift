@@ -57,13 +57,21 @@ package final class PTXProgram: Sendable {
             return KernelDescription(
                 name: linked.function.name, parameters: layout.parameters, parameterBytes: layout.parameterBytes,
                 staticSharedBytes: layout.sharedBytes, localBytes: layout.localBytes, constBytes: constBytes,
-                maxThreadsPerBlock: linked.function.threadsMax ?? 1024, registers: min(max(layout.registers, 8), 255),
+                maxThreadsPerBlock: linked.function.threadsMax ?? 1024,
+                registers: Self.registers(layout, linked.function.threadsMax ?? 1024),
                 ptxVersion: linker.modules[linked.module].version, target: linker.modules[linked.module].target)
         }
         let contents = Contents(
             linker: linker, graph: graph, addresses: Array(repeating: nil, count: linker.variables.count),
             processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         state = Mutex(State(contents: contents, isPlaced: variableIndices.isEmpty))
+    }
+
+    /// A plausible number of registers: a PTX text names each value anew, and a real compiler sees to it that the largest
+    /// allowed block fits the 65,536 registers of a processor.
+    private static func registers(_ layout: KernelLayout, _ threadsMax: Int) -> Int {
+        let estimate = (layout.registers / 8 + 23) / 8 * 8
+        return min(estimate, 65536 / max(threadsMax, 256) / 8 * 8, 255)
     }
 
     /// Tells where each variable lies, in the order of `variables`. Called once, before the first launch.
