@@ -209,12 +209,30 @@ import Testing
         let threadsMax = description[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR]
         let shared = Int(description[CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK])
         #expect(try blocks(1024) == threadsMax / 1024)
+        // A kernel always fits in the largest block that it says it can have.
+        let add = try fixture.function("add", in: ContractPTX.add)
+        let registers = Int(add.attributes[4]) * Int(add.attributes[0])
+        #expect(registers <= Int(description[CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK]))
         #expect(try blocks(32) >= blocks(1024))
         #expect(try (1..<blocks(32)).contains(blocks(32, shared)))
         fixture.expectRefusal(CUDA_ERROR_INVALID_VALUE) { _ = try blocks(0) }
         let available = try driver.cuOccupancyAvailableDynamicSMemPerBlock(
             context, hfunc: empty, numBlocks: 1, blockSize: 32)
         #expect(available >= shared)
+    }
+
+    @Test(arguments: DriverContract.subjects)
+    func launchesTogetherOnlyIfTheDeviceCan(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let device = try fixture.driver.describe().devices[0]
+        guard device[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH] == 0 else { return }
+        let empty = try fixture.function("empty", in: ContractPTX.add)
+        fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED) {
+            try fixture.driver.cuLaunchKernel(
+                fixture.context, f: empty.function,
+                LaunchGeometry(grid: (1, 1, 1), block: (1, 1, 1), isCooperative: true), stream: .legacyDefault,
+                parameters: UnsafeRawBufferPointer(start: nil, count: 0))
+        }
     }
 
     // MARK: Failures

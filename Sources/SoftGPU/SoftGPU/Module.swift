@@ -144,6 +144,13 @@ final class Function: Sendable {
         }
     }
 
+    /// Registers per thread: an estimate from the PTX, but as a compiler would keep it, never more than the largest block
+    /// of the kernel can have.
+    var registers: Int {
+        let registersMax = DeviceProfile.registersPerMultiprocessor / max(1, description.maxThreadsPerBlock)
+        return min(description.registers, registersMax / Occupancy.registerGranule * Occupancy.registerGranule)
+    }
+
     /// The value of each CUfunction_attribute by its number.
     var attributes: [Int32] {
         var values = [Int32](repeating: 0, count: FunctionDescription.attributeCount)
@@ -151,7 +158,7 @@ final class Function: Sendable {
         values[1] = Int32(clamping: description.staticSharedBytes)
         values[2] = Int32(clamping: description.constBytes)
         values[3] = Int32(clamping: description.localBytes)
-        values[4] = Int32(clamping: description.registers)
+        values[4] = Int32(clamping: registers)
         values[5] = Int32(clamping: description.target)
         values[6] = Int32(profile.capability)
         values[7] = 1

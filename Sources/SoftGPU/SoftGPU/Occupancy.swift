@@ -7,6 +7,8 @@ import KernelCompiler
 /// 7.5: whole warps, registers in units of 256 per warp over four partitions, and shared memory in units of 256 bytes.
 enum Occupancy {
     private static let registerUnit = 256
+    /// Registers per thread come in steps of this.
+    static let registerGranule = 8
     private static let partitions = 4
     private static let sharedUnit = 256
 
@@ -32,7 +34,7 @@ enum Occupancy {
         let warpsPerBlock = (threads + DeviceProfile.warpThreads - 1) / DeviceProfile.warpThreads
         let warpsMax = DeviceProfile.threadsPerMultiprocessor / DeviceProfile.warpThreads
         let registersPerWarp = roundedUp(
-            max(1, function.description.registers) * DeviceProfile.warpThreads, to: registerUnit)
+            max(1, function.registers) * DeviceProfile.warpThreads, to: registerUnit)
         let perPartition = DeviceProfile.registersPerMultiprocessor / partitions
         let warpsByRegisters = perPartition / registersPerWarp * partitions
         return min(

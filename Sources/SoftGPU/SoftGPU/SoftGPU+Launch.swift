@@ -16,7 +16,8 @@ extension SoftGPU {
         try Self.check(shape, for: function)
         let parameterBytes = function.description.parameterBytes
         guard parameters.count >= parameterBytes else { throw .invalidValue }
-        if shape.isCooperative { try checkCooperation(shape, function) }
+        // The device says so (CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH is 0).
+        guard !shape.isCooperative else { throw .notSupported }
         try function.prepare()
         context.keepOrder(stream)
         stream.submit(function, shape, UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes]))
@@ -39,12 +40,6 @@ extension SoftGPU {
         }
         let dynamicSharedBytesMax = function.dynamicSharedBytesMax.load(ordering: .relaxed)
         guard Int(shape.dynamicSharedBytes) <= dynamicSharedBytesMax else { throw .invalidValue }
-    }
-
-    /// All blocks of a cooperative launch must run at the same time.
-    private func checkCooperation(_ shape: LaunchGeometry, _ function: Function) throws(CUDAError) {
-        let (rows, overflow) = (Int(shape.gridX) * Int(shape.gridY)).multipliedReportingOverflow(by: Int(shape.gridZ))
-        guard !overflow, rows <= processors else { throw CUDAError(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) }
     }
 
     package func cuLaunchHostFunc(

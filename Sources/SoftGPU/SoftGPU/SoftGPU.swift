@@ -19,8 +19,7 @@ package final class SoftGPU: Driver {
     let streams = HandleTable<Stream>(.stream)
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<MemoryPool>(.pool)
-    /// The cores that run kernels.
-    let processors: Int
+    private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 
     /// Reserves the devices' addresses. CUDA_ERROR_OUT_OF_MEMORY when the process may not have them.
