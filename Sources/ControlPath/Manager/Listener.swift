@@ -10,7 +10,9 @@ package struct ListenFailure: Error, Sendable, CustomStringConvertible {
 
 /// A listening TCP socket or Unix socket whose connections are served each on a thread of its own.
 package final class Listener: @unchecked Sendable {
-    /// Threads that serve connections of one listener at once. A client needs one, so this is a server's clients.
+    /// Threads that serve connections of one listener at once.
+    ///
+    /// A client needs one, so this is a server's clients.
     package static let connectionsMax = 4096
 
     private let descriptor: Int32
@@ -18,7 +20,9 @@ package final class Listener: @unchecked Sendable {
     package let port: Int
     private let open = Counter()
 
-    /// Listens at a numeric or named address. Port 0 takes a free one.
+    /// Listens at a numeric or named address.
+    ///
+    /// Port 0 takes a free one.
     package init(address: String, port: Int) throws(ListenFailure) {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

@@ -37,7 +37,9 @@ package final class ResourceScheduler: Sendable {
     private let dispatcherPort: Int
     private let allocationEnded: @Sendable (Allocation) -> Void
 
-    /// - Parameter allocationEnded: Called once for each allocation that has ended; ends what runs in it, and returns then.
+    /// Serves the GPUs of an inventory.
+    ///
+    /// `allocationEnded` is called once for each allocation that has ended; it ends what runs in it, and returns then.
     package init(
         inventory: Inventory, dispatcherPort: Int, allocationEnded: @escaping @Sendable (Allocation) -> Void
     ) {
@@ -47,7 +49,9 @@ package final class ResourceScheduler: Sendable {
         state = Mutex(State(scheduler: Scheduler(gpus: inventory.gpus)))
     }
 
-    /// The live allocation of a ticket. Compares in a time that does not depend on where tickets differ.
+    /// The live allocation of a ticket.
+    ///
+    /// Compares in a time that does not depend on where tickets differ.
     package func allocation(ticket: [UInt8]) -> Allocation? {
         state.withLock { state in
             var found: Allocation?
@@ -89,7 +93,9 @@ package final class ResourceScheduler: Sendable {
         }
     }
 
-    /// Asks for GPUs. The answers come from ``takeDecisions(of:)``; ``end(_:)`` must follow.
+    /// Asks for GPUs.
+    ///
+    /// The answers come from ``takeDecisions(of:)``; ``end(_:)`` must follow.
     func request(_ demand: Demand, waits: Bool, client: String, waker: Waker) -> Int {
         state.withLock { state in
             let id = state.nextID

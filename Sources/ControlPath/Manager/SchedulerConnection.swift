@@ -10,8 +10,6 @@ struct SchedulerConnection {
     private static let sendSeconds = 5
     /// How long the last line may wait for a client to read it.
     private static let farewellMilliseconds: Int32 = 500
-    /// The longest that a client may wait for GPUs: a week.
-    private static let waitSecondsMax = 7 * 24 * 3600
     /// The most that is kept of a client's description of itself.
     private static let clientCharactersMax = 256
 
@@ -40,7 +38,9 @@ struct SchedulerConnection {
         }
     }
 
-    /// Answers one request. False when the connection has served its purpose.
+    /// Answers one request.
+    ///
+    /// False when the connection has served its purpose.
     private func answer(_ line: [UInt8]) throws -> Bool {
         guard let version = try? JSONDecoder().decode(VersionOnly.self, from: Data(line)).version else {
             try refuse("this is the scheduler of a bitfusion server; requests are lines of JSON")
@@ -75,7 +75,7 @@ struct SchedulerConnection {
                 .whole
             }
         guard let demand = Demand(gpuCount: request.gpus ?? 0, memory: memory),
-            let waitSeconds = request.waitSeconds, 0...SchedulerConnection.waitSecondsMax ~= waitSeconds
+            let waitSeconds = request.waitSeconds, 0...WaitTime.secondsMax ~= waitSeconds
         else { return try refuse("the number of GPUs, their memory or the time to wait is out of range") }
         guard let waker = Waker() else {
             return try send(
@@ -90,7 +90,9 @@ struct SchedulerConnection {
         try send(SchedulerReply(.released))
     }
 
-    /// The connection owns the GPUs now: whatever ends it ends the allocation, as does any line. False when the server does.
+    /// The connection owns the GPUs now: whatever ends it ends the allocation, as does any line.
+    ///
+    /// False when the server does.
     private func hold(_ waker: Waker) throws -> Bool {
         while true {
             do {

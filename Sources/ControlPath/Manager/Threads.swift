@@ -2,7 +2,9 @@
 import Glibc
 import Synchronization
 
-/// Runs a body on a detached thread of its own. False when the system has none left.
+/// Runs a body on a detached thread of its own.
+///
+/// False when the system has none left.
 @discardableResult
 package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
     final class Body: Sendable {

@@ -39,7 +39,9 @@ package final class Watched<Value>: @unchecked Sendable {
         return try body(&value)
     }
 
-    /// Waits until `body` returns something, at most so long; nil when the time is over. `milliseconds` nil: for ever.
+    /// Waits until `body` returns something, at most so long.
+    ///
+    /// Returns nil when the time is over; `milliseconds` nil waits for ever.
     package func wait<Result>(milliseconds: Int64?, until body: (inout Value) -> Result?) -> Result? {
         let deadline = milliseconds.map { monotonicMilliseconds() + $0 }
         pthread_mutex_lock(lock)

@@ -60,7 +60,7 @@ package final class SchedulerClient {
         }
     }
 
-    /// The next reply; `milliseconds` < 0 waits for ever. nil when the time is over.
+    /// The next reply, or nil when the time is over; `milliseconds` < 0 waits for ever.
     package func receive(milliseconds: Int32 = answerMilliseconds) throws(Failure) -> SchedulerReply? {
         let line: [UInt8]
         do {

@@ -39,7 +39,9 @@ package final class LineConnection: @unchecked Sendable {
         }
     }
 
-    /// Receives the next line, without its end. `milliseconds` < 0 waits for ever; the descriptor `wake` ends the wait.
+    /// Receives the next line, without its end.
+    ///
+    /// `milliseconds` < 0 waits for ever; the descriptor `wake` ends the wait.
     package func receiveLine(limit: Int, milliseconds: Int32, wake: Int32 = -1) throws(Failure) -> [UInt8] {
         let deadline = milliseconds < 0 ? nil : monotonicMilliseconds() + Int64(milliseconds)
         while true {
@@ -75,8 +77,10 @@ package final class LineConnection: @unchecked Sendable {
         unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    /// Ends the conversation so that the last line sent is read: a socket that closes while something unread has arrived
-    /// resets the connection. Waits at most so long for the peer to close too.
+    /// Ends the conversation so that the last line sent is read: a socket that closes while something unread has
+    /// arrived resets the connection.
+    ///
+    /// Waits at most so long for the peer to close too.
     package func finish(milliseconds: Int32) {
         shutdown(descriptor, Int32(SHUT_WR))
         let deadline = monotonicMilliseconds() + Int64(milliseconds)

@@ -8,7 +8,9 @@ enum ChildProcess {
         let description: String
     }
 
-    /// Starts a program. `descriptors` maps descriptors of the child to this process's; the others are closed on exec.
+    /// Starts a program.
+    ///
+    /// `descriptors` maps descriptors of the child to this process's; the others are closed on exec.
     static func start(
         _ program: String, _ arguments: [String], environment: [String: String],
         descriptors: [(child: Int32, own: Int32)]

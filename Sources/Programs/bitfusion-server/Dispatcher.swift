@@ -39,7 +39,7 @@ final class Dispatcher: Sendable {
     private let stock: WorkerStock
     private let admit: @Sendable ([UInt8]) -> Admission?
 
-    /// - Parameter admit: Finds what a ticket is good for; nil when it is not known.
+    /// Starts nothing yet; `admit` finds what a ticket is good for, nil when it is not known.
     init(driver: DriverChoice, admit: @escaping @Sendable ([UInt8]) -> Admission?) {
         self.admit = admit
         stock = WorkerStock(driver: driver)
@@ -92,7 +92,9 @@ final class Dispatcher: Sendable {
         }
     }
 
-    /// Makes a worker part of an allocation. Returns why that is not possible, or nil.
+    /// Makes a worker part of an allocation.
+    ///
+    /// Returns why that is not possible, or nil.
     private func register(_ worker: WorkerProcess, in allocation: Int) -> String? {
         state.withLock { state in
             guard !state.isStopping else { return "the server is stopping" }

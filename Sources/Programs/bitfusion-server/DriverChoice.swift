@@ -11,7 +11,18 @@ struct DriverChoice {
     /// The specification of the software GPUs, for `BITFUSION_SOFT_GPU`.
     let softGPU: String?
 
-    init(driver: String?, softGPU: String?) {
+    /// Throws when the specification of the software GPUs is none.
+    ///
+    /// What follows its first comma, the driver checks.
+    init(driver: String?, softGPU: String?) throws {
+        if let softGPU {
+            let sizes = softGPU.prefix { $0 != "," }.split(separator: "x", omittingEmptySubsequences: false)
+            guard sizes.count == 2, let count = Int(sizes[0]), let mebibytes = Int(sizes[1]), count > 0, mebibytes > 0
+            else {
+                throw ValidationError(
+                    "--soft-gpu '\(softGPU)' is not a number of GPUs and the MiB of each, such as 2x4096")
+            }
+        }
         self.softGPU = softGPU
         path = driver ?? (softGPU == nil ? "libcuda.so.1" : InstalledFiles.libraryFolder + "/soft/libcuda.so.1")
     }
@@ -27,10 +38,23 @@ struct DriverChoice {
     func inventory() throws -> Inventory {
         let finished = try ChildProcess.output(
             of: InstalledFiles.thisProgram, ["probe", "--driver", path], environment: environment)
+        let source = softGPU.map { "--soft-gpu \($0): " } ?? ""
         guard finished.status == 0 else {
-            throw CleanExit.message(finished.output.isEmpty ? "the driver \(path) does not start" : finished.output)
+            // The probe says why in one line, unless the driver ended it.
+            let reason = finished.output.prefix { !$0.isNewline }
+            throw Failure(
+                description: source
+                    + (reason.isEmpty ? "the driver \(path) ends the process that starts it" : String(reason)))
         }
-        return try JSONDecoder().decode(Inventory.self, from: Data(finished.output.utf8))
+        guard let inventory = try? JSONDecoder().decode(Inventory.self, from: Data(finished.output.utf8)) else {
+            throw Failure(description: "\(source)the driver \(path) prints to the standard output when it starts")
+        }
+        return inventory
+    }
+
+    /// Why a driver cannot be used.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
     }
 }
 

@@ -28,9 +28,10 @@ struct LocalDispatcherCommand: ParsableCommand {
 
     func run() throws {
         signal(SIGPIPE, SIG_IGN)
-        // Ctrl-C is the program's; this ends with it.
-        signal(SIGINT, SIG_IGN)
-        let choice = DriverChoice(driver: driver, softGPU: softGPU)
+        // Signals to the program's group are the program's; this ends after it.
+        setsid()
+        defer { removeSocket() }
+        let choice = try DriverChoice(driver: driver, softGPU: softGPU)
         let inventory: Inventory
         let listener: Listener
         do {
@@ -51,6 +52,11 @@ struct LocalDispatcherCommand: ParsableCommand {
         while read(controlDescriptor, &byte, 1) < 0 && errno == EINTR {}
         listener.stop()
         dispatcher.stop()
+    }
+
+    /// Removes the socket and the private folder around it, also when `bitfusion local` was killed.
+    private func removeSocket() {
         unlink(socket)
+        if let end = socket.lastIndex(of: "/") { rmdir(String(socket[..<end])) }
     }
 }

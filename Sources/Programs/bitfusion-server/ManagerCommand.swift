@@ -41,22 +41,25 @@ struct ManagerCommand: ParsableCommand {
     }
 
     func run() throws {
-        // Every thread inherits this mask, so that only the wait below sees these signals.
-        let signals = SignalWait([SIGTERM, SIGINT, SIGHUP])
         signal(SIGPIPE, SIG_IGN)
         raiseDescriptorLimit()
+        let choice = try DriverChoice(driver: driver, softGPU: softGPU)
         guard makeDataFolder() else {
             throw failure(78, "cannot use the data folder \(dataFolder): \(String(cString: strerror(errno)))")
         }
-        let choice = DriverChoice(driver: driver, softGPU: softGPU)
+        try lockDataFolder()
+        // What an earlier daemon left when it was killed says nothing any more.
+        unlink(descriptionPath)
         let inventory: Inventory
         do {
             inventory = try choice.inventory()
         } catch {
-            throw failure(
-                69,
-                "\(error)" + (softGPU == nil ? " (tried \(choice.path); --soft-gpu 1x4096 serves a software GPU)" : ""))
+            let advice = softGPU == nil ? "; --driver names another one, --soft-gpu 1x4096 serves a software GPU" : ""
+            throw failure(69, "\(error)\(advice)")
         }
+        // Every thread inherits this mask, so that only the wait below sees these signals. A driver that hangs in the
+        // lines above can still be interrupted.
+        let signals = SignalWait([SIGTERM, SIGINT, SIGHUP])
         let schedulerListener: Listener
         let dispatcherListener: Listener
         do {
@@ -87,6 +90,16 @@ struct ManagerCommand: ParsableCommand {
             if mkdir(path, 0o700) != 0 && errno != EEXIST { return false }
         }
         return access(dataFolder, W_OK | X_OK) == 0
+    }
+
+    /// Keeps a second daemon out of the folder as long as this process lives.
+    private func lockDataFolder() throws {
+        let path = dataFolder + "/manager.lock"
+        let descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure(78, "cannot make \(path): \(String(cString: strerror(errno)))") }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            throw failure(78, "another manager uses the data folder \(dataFolder); stop it or name another folder")
+        }
     }
 
     private func announce(_ inventory: Inventory, _ schedulerPort: Int, _ dispatcherPort: Int) {

@@ -52,7 +52,9 @@ struct WorkerAssignment: Codable {
 
     private static let bytesMax = 64 << 10
 
-    /// Passes a socket on. False when the worker is gone.
+    /// Passes a socket on.
+    ///
+    /// False when the worker is gone.
     func send(_ socket: Int32, to control: Int32) -> Bool {
         guard let bytes = try? JSONEncoder().encode(self) else { return false }
         return bytes.withUnsafeBytes { csystem_send_descriptor(control, socket, $0.baseAddress, $0.count) } == 0
@@ -64,7 +66,7 @@ struct WorkerAssignment: Codable {
         _ = Glibc.send(control, &byte, 1, Int32(MSG_NOSIGNAL))
     }
 
-    /// Waits for a socket. nil when the dispatcher has gone or changed its mind.
+    /// Waits for a socket; nil when the dispatcher has gone or changed its mind.
     static func receive(_ control: Int32) -> (socket: Int32, assignment: WorkerAssignment)? {
         var bytes = [UInt8](repeating: 0, count: bytesMax)
         var socket: Int32 = -1

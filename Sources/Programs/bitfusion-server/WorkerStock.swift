@@ -7,7 +7,9 @@ import Manager
 /// It is signalled only while the number is certainly its own: it is not reaped before the lock is held.
 final class WorkerProcess: Sendable {
     let pid: pid_t
-    /// The dispatcher's end of the worker's control socket. Closed with this object.
+    /// The dispatcher's end of the worker's control socket.
+    ///
+    /// Closed with this object.
     let control: Int32
     private let isRunning = Watched(true)
 
@@ -21,7 +23,9 @@ final class WorkerProcess: Sendable {
     /// Ends it at once; the kernel frees what it held.
     func kill() { isRunning.withLock { if $0 { _ = Glibc.kill(pid, SIGKILL) } } }
 
-    /// Waits for its end without reaping it before others know. Called once, on a thread for it.
+    /// Waits for its end without reaping it before others know.
+    ///
+    /// Called once, on a thread for it.
     func reap() {
         var information = siginfo_t()
         while waitid(P_PID, id_t(pid), &information, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
@@ -59,7 +63,9 @@ final class WorkerStock: Sendable {
         var isStopping = false
     }
 
-    /// Started ahead. Two cover a program that starts another one.
+    /// Started ahead.
+    ///
+    /// Two cover a program that starts another one.
     private static let idleWorkers = 2
     /// After so many failures in a row there is a driver that does not start, and nobody waits for a worker any longer.
     private static let failuresMax = 3
@@ -154,7 +160,7 @@ final class WorkerStock: Sendable {
         state.withLock { $0.idle.removeAll { $0 === worker } }
     }
 
-    /// Takes a worker, waiting for one at most so long. nil too when workers do not start at all.
+    /// Takes a worker, waiting for one at most so long; nil too when workers do not start at all.
     func take(milliseconds: Int64) -> WorkerProcess? {
         enum Outcome {
             case worker(WorkerProcess)

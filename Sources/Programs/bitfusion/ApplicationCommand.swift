@@ -9,10 +9,16 @@ struct ApplicationCommand {
     let path: String
     let arguments: [String]
 
-    /// Reads words as argv, and one single word with white space as a line for the shell. Finds the program.
+    /// Reads words as argv, and one single word with white space as a line for the shell.
+    ///
+    /// Finds the program.
     init(_ words: [String]) throws {
         var words = words[...]
-        if words.first == "--" { words = words.dropFirst() }
+        if words.first == "--" {
+            words = words.dropFirst()
+        } else if let first = words.first, first.hasPrefix("-") {
+            throw Failure(.usage, "there is no option '\(first)'; an application of that name goes behind --")
+        }
         guard let first = words.first, !first.isEmpty else {
             throw Failure(.usage, "no application is given: bitfusion run -n 1 -- python train.py")
         }
@@ -29,8 +35,12 @@ struct ApplicationCommand {
 
     private static func find(_ name: String) throws -> String {
         if name.contains("/") {
-            guard access(name, F_OK) == 0 else { throw Failure(.notFound, "\(name): \(String(cString: strerror(errno)))") }
-            guard access(name, X_OK) == 0 else { throw Failure(.notExecutable, "\(name): \(String(cString: strerror(errno)))") }
+            guard access(name, F_OK) == 0 else {
+                throw Failure(.notFound, "\(name): \(String(cString: strerror(errno)))")
+            }
+            guard access(name, X_OK) == 0 else {
+                throw Failure(.notExecutable, "\(name): \(String(cString: strerror(errno)))")
+            }
             return name
         }
         let folders = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"

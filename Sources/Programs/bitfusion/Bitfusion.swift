@@ -17,8 +17,26 @@ struct Bitfusion: ParsableCommand {
         let arguments = CommandArguments(Array(CommandLine.arguments.dropFirst()))
         if arguments.list.isEmpty || [["-h"], ["--help"]].contains(arguments.list) {
             print(HelpText.overview)
-        } else {
-            main(arguments.list)
+            return
+        }
+        do {
+            if let word = arguments.list.first, !word.hasPrefix("-"), !HelpText.isCommand(word) {
+                throw ValidationError("there is no command '\(word)'")
+            }
+            var command = try parseAsRoot(arguments.list)
+            try command.run()
+        } catch let status as ExitCode {
+            // The application's, or a failure that has been reported.
+            exit(withError: status)
+        } catch {
+            let status = exitCode(for: error)
+            // The argument parser would print a page; a failure is one line, and the page is where it points.
+            guard status == .validationFailure else { exit(withError: error) }
+            let page = arguments.list.first.map { $0 != "help" && HelpText.isCommand($0) ? " \($0)" : "" } ?? ""
+            var message = message(for: error).prefix { !$0.isNewline }
+            if message.last == "." { message = message.dropLast() }
+            printError("bitfusion: \(message); see 'bitfusion help\(page)'")
+            exit(withError: ExitCode(status.rawValue))
         }
     }
 }

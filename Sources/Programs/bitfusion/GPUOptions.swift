@@ -23,7 +23,7 @@ struct GPUOptions: ParsableArguments {
         name: [.customShort("t"), .customLong("timeout")],
         help: ArgumentHelp(
             "How long to wait for the GPUs: 10 or 10s, 10m, 10h, 1h30m; 0 does not wait.", valueName: "time"))
-    var timeout = WaitTime(seconds: 1800)
+    var timeout = WaitTime.standard
 
     func validate() throws {
         guard memory == nil || share == nil else { throw ValidationError("-m and -p cannot be used together.") }
@@ -31,7 +31,9 @@ struct GPUOptions: ParsableArguments {
             throw ValidationError(
                 count < 1 || count > Demand.gpuCountMax
                     ? "-n is \(count); it must be from 1 to \(Demand.gpuCountMax)."
-                    : memory != nil ? "-m is \(memory ?? 0) MiB; it must be at least 1." : "-p is \(share ?? 0); it must be more than 0.0 and at most 1.0.")
+                    : memory != nil
+                        ? "-m is \(memory ?? 0) MiB; it must be at least 1."
+                        : "-p is \(share ?? 0); it must be more than 0.0 and at most 1.0.")
         }
     }
 
@@ -54,43 +56,6 @@ struct GPUOptions: ParsableArguments {
     }
 }
 
-/// A time to wait: `10`, `10s`, `10m`, `10h` or a combination.
-struct WaitTime: ExpressibleByArgument, CustomStringConvertible {
-    /// A week.
-    static let secondsMax = 7 * 24 * 3600
-
-    let seconds: Int
-
-    init(seconds: Int) { self.seconds = seconds }
-
-    init?(argument: String) {
-        var total = 0
-        var digits = ""
-        var units: [Character] = []
-        for character in argument {
-            if character.isASCII, character.isNumber {
-                digits.append(character)
-                continue
-            }
-            guard let factor = ["s": 1, "m": 60, "h": 3600][character], let number = Int(digits), number <= WaitTime.secondsMax,
-                !units.contains(character)
-            else { return nil }
-            units.append(character)
-            total += number * factor
-            digits = ""
-        }
-        if !digits.isEmpty {
-            guard units.isEmpty, let number = Int(digits) else { return nil }
-            total = number
-        } else if units.isEmpty {
-            return nil
-        }
-        guard total <= WaitTime.secondsMax else { return nil }
-        seconds = total
-    }
-
-    var description: String {
-        let parts = [(seconds / 3600, "h"), (seconds % 3600 / 60, "m"), (seconds % 60, "s")].filter { $0.0 > 0 }
-        return parts.isEmpty ? "0s" : parts.map { "\($0.0)\($0.1)" }.joined()
-    }
+extension WaitTime: ExpressibleByArgument {
+    init?(argument: String) { self.init(argument) }
 }

@@ -4,7 +4,9 @@ import Glibc
 import ManagerClient
 import Pool
 
-/// GPUs that a server has granted. They are released when this goes.
+/// GPUs that a server has granted.
+///
+/// They are released when this goes.
 final class GrantedGPUs {
     let server: ServerAddress
     /// The address of the dispatcher, as `BITFUSION_SERVER` has it.
@@ -15,7 +17,8 @@ final class GrantedGPUs {
 
     init(_ connection: SchedulerClient, _ reply: SchedulerReply) throws {
         guard let ticket = reply.ticket, let port = reply.dispatcherPort, 1...65535 ~= port else {
-            throw Failure(.noServer, "server \(connection.server) granted GPUs in a way that this version does not understand")
+            throw Failure(
+                .noServer, "server \(connection.server) granted GPUs in a way that this version does not understand")
         }
         server = connection.server
         dispatcher = ServerAddress(host: server.host, port: UInt16(port)).description
@@ -50,7 +53,8 @@ struct GPURequest {
         }
         if waitSeconds > 0, let waitingServer { return try wait(at: waitingServer, application) }
         if refusals.isEmpty { throw Failure(.noServer, unreachable.joined(separator: "; ")) }
-        throw Failure(.noGPUs, "no server has \(demand.description): " + (refusals + unreachable).joined(separator: "; "))
+        throw Failure(
+            .noGPUs, "no server has \(demand.description): " + (refusals + unreachable).joined(separator: "; "))
     }
 
     private func request(_ application: String, waitSeconds: Int) -> SchedulerRequest {
@@ -88,7 +92,8 @@ struct GPURequest {
                 default:
                     throw Failure(
                         .noGPUs,
-                        "no GPUs at server \(server) within \(WaitTime(seconds: waitSeconds)): \(reply.message ?? "refused")")
+                        "no GPUs at server \(server) within \(WaitTime(seconds: waitSeconds)): \(reply.message ?? "refused")"
+                    )
                 }
             }
         } catch let failure as SchedulerClient.Failure {

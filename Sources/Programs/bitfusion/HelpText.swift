@@ -22,6 +22,13 @@ enum HelpText {
         ("   Server Commands:", [("manager", "Run Bitfusion manager server")]),
     ]
 
+    /// Whether a word names a command, or is its short form.
+    static func isCommand(_ word: String) -> Bool {
+        groups.flatMap(\.commands).contains { command in
+            command.name.split(separator: ",").contains { $0.drop { $0 == " " } == word }
+        }
+    }
+
     static var overview: String {
         let width = groups.flatMap(\.commands).map(\.name.count).max() ?? 0
         let lists = groups.map { group in
@@ -62,7 +69,7 @@ struct HelpCommand: ParsableCommand {
         let known = Bitfusion.configuration.subcommands.first {
             $0.configuration.commandName == command || $0.configuration.aliases.contains(command)
         }
-        guard let known else { throw ValidationError("there is no command '\(command)'; `bitfusion help` lists them") }
+        guard let known else { throw ValidationError("there is no command '\(command)'") }
         if known == ManagerCommand.self { return try ManagerCommand.execute(["--help"]) }
         print(Bitfusion.helpMessage(for: known))
     }

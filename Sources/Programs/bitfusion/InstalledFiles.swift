@@ -16,12 +16,15 @@ enum InstalledFiles {
     static func clientLibraryFolder() throws -> String {
         let base = ProcessInfo.processInfo.environment["BITFUSION_LIB_DIR"] ?? programFolder + "/../lib/bitfusion"
         guard let resolved = realpath(base + "/client", nil) else {
-            throw Failure(.configuration, "\(base)/client/libcuda.so.1 is missing; install Bitfusion again, or set BITFUSION_LIB_DIR")
+            throw Failure(
+                .configuration,
+                "\(base)/client/libcuda.so.1 is missing; install Bitfusion again, or set BITFUSION_LIB_DIR")
         }
         defer { free(resolved) }
         let folder = String(cString: resolved)
         guard access(folder + "/libcuda.so.1", R_OK) == 0 else {
-            throw Failure(.configuration, "\(folder)/libcuda.so.1 is missing; install Bitfusion again, or set BITFUSION_LIB_DIR")
+            throw Failure(
+                .configuration, "\(folder)/libcuda.so.1 is missing; install Bitfusion again, or set BITFUSION_LIB_DIR")
         }
         return folder
     }
@@ -29,7 +32,8 @@ enum InstalledFiles {
     static func server() throws -> String {
         let path = programFolder + "/bitfusion-server"
         guard access(path, X_OK) == 0 else {
-            throw Failure(.configuration, "the server part of Bitfusion is not installed on this machine (\(path) is missing)")
+            throw Failure(
+                .configuration, "the server part of Bitfusion is not installed on this machine (\(path) is missing)")
         }
         return path
     }

@@ -13,6 +13,8 @@ struct Launcher {
 
     /// The application's exit status, or 128 and the signal that ended it.
     func run() throws -> Int32 {
+        // Where it is ignored, as some daemons leave it, the end of the application would go unnoticed.
+        signal(SIGCHLD, SIG_DFL)
         // Signals are taken one by one below; the application gets them as usual.
         var set = sigset_t()
         var old = sigset_t()
@@ -57,7 +59,8 @@ struct Launcher {
         var child = pid_t()
         let code = posix_spawn(&child, command.path, nil, &attributes, argv, environ)
         guard code == 0 else {
-            throw Failure(code == ENOENT ? .notFound : .notExecutable, "\(command.name): \(String(cString: strerror(code)))")
+            throw Failure(
+                code == ENOENT ? .notFound : .notExecutable, "\(command.name): \(String(cString: strerror(code)))")
         }
         return child
     }

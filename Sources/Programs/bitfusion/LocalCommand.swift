@@ -35,7 +35,8 @@ struct LocalCommand: ParsableCommand {
                 program: server, socket: folder.path + "/socket", softGPU: softGPU, driver: driver)
             defer { dispatcher.stop() }
             let status = try Launcher(
-                command: command, libraryFolder: library, server: "unix:\(folder.path)/socket", ticket: dispatcher.ticket
+                command: command, libraryFolder: library, server: "unix:\(folder.path)/socket",
+                ticket: dispatcher.ticket
             ).run()
             dispatcher.stop()
             folder.remove()
@@ -49,10 +50,13 @@ private struct PrivateFolder {
     let path: String
 
     init() throws {
-        let base = ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"] ?? ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+        let base =
+            ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"] ?? ProcessInfo.processInfo.environment["TMPDIR"]
+            ?? "/tmp"
         var template = Array("\(base)/bitfusion-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else {
-            throw Failure(.configuration, "cannot make a temporary folder in \(base): \(String(cString: strerror(errno)))")
+            throw Failure(
+                .configuration, "cannot make a temporary folder in \(base): \(String(cString: strerror(errno)))")
         }
         path = String(cString: made)
     }
@@ -89,12 +93,15 @@ private final class LocalDispatcher {
         let code = posix_spawn(&pid, program, &actions, nil, argv, environ)
         close(answerEnds[1])
         close(controlEnds[0])
-        guard code == 0 else { throw Failure(.configuration, "cannot start \(program): \(String(cString: strerror(code)))") }
+        guard code == 0 else {
+            throw Failure(.configuration, "cannot start \(program): \(String(cString: strerror(code)))")
+        }
         self.pid = pid
         control = controlEnds[1]
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 256)
-        while !bytes.contains(UInt8(ascii: "\n")), case let count = read(answerEnds[0], &chunk, chunk.count), count > 0 {
+        while !bytes.contains(UInt8(ascii: "\n")), case let count = read(answerEnds[0], &chunk, chunk.count), count > 0
+        {
             bytes += chunk[..<count]
         }
         close(answerEnds[0])
@@ -102,7 +109,8 @@ private final class LocalDispatcher {
             var status: Int32 = 0
             waitpid(pid, &status, 0)
             // The dispatcher has said why on standard error.
-            throw ExitCode(Failure.Status.noServer.rawValue)
+            let ending = status & 0x7F
+            throw ExitCode(ending == 0 && status != 0 ? (status >> 8) & 0xFF : Failure.Status.noServer.rawValue)
         }
         ticket = String(decoding: bytes[..<end], as: UTF8.self)
     }

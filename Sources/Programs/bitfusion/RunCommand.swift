@@ -15,15 +15,18 @@ struct RunCommand: ParsableCommand {
             A single argument with spaces is run by the shell.
 
             EXIT STATUS
-              the application's, or 128 and the signal that ended it; 64 wrong usage, 69 no server reached, 75 no GPUs \
-            in time, 78 wrong configuration, 127 application not found
+              the application's, or 128 and the signal that ended it
+              64 wrong usage, 69 no server reached, 75 no GPUs within the time,
+              78 wrong configuration, 126 or 127 the application cannot be run
 
             FILES
               ~/.bitfusion/servers.conf    the user's servers, one address a line
               /etc/bitfusion/servers.conf  the system's servers, when the user has none
 
             ENVIRONMENT
-              BITFUSION_LIB_DIR  the folder with client/libcuda.so.1, when it is not beside this program
+              BITFUSION_LIB_DIR   the folder that has client/libcuda.so.1
+              BITFUSION_SERVER, BITFUSION_TICKET, LD_LIBRARY_PATH
+                                  are set for the application
             """)
 
     @OptionGroup var gpus: GPUOptions
@@ -42,8 +45,10 @@ struct RunCommand: ParsableCommand {
             let library = try InstalledFiles.clientLibraryFolder()
             if let notice = gpus.notice { printError("bitfusion: \(notice)") }
             let servers = try serverOptions.servers()
-            let owner = try GPURequest(servers: servers, demand: demand, waitSeconds: gpus.timeout.seconds, isQuiet: quiet)
-                .perform(for: command.name)
+            let owner = try GPURequest(
+                servers: servers, demand: demand, waitSeconds: gpus.timeout.seconds, isQuiet: quiet
+            )
+            .perform(for: command.name)
             if !quiet { printBanner(owner) }
             let status = try Launcher(
                 command: command, libraryFolder: library, server: owner.dispatcher, ticket: owner.ticket
