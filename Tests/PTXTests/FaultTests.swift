@@ -30,6 +30,30 @@ import Testing
         #expect(try KernelHarness(KernelHarness.kernel("trap;")).run(grid: 100, block: 64, with: [0]) == .trapped)
     }
 
+    /// A grid that would never end: a thread waits for a flag that nobody sets.
+    @Test func launchesCanBeCancelled() throws {
+        let harness = try KernelHarness(
+            KernelHarness.kernel("WAIT: ld.volatile.u32 %r1, [%p]; setp.eq.u32 %q1, %r1, 0; @%q1 bra WAIT;"))
+        let cancellation = KernelCancellation()
+        var thread = pthread_t()
+        let context = Unmanaged.passRetained(cancellation).toOpaque()
+        pthread_create(
+            &thread, nil,
+            { context in
+                usleep(50_000)
+                if let context { Unmanaged<KernelCancellation>.fromOpaque(context).takeRetainedValue().cancel() }
+                return nil
+            }, context)
+        var flag: UInt32 = 0
+        let outcome = try withUnsafeMutablePointer(to: &flag) { flag in
+            try harness.run(
+                grid: 3, block: 40, cancellation: cancellation, with: [UInt64(UInt(bitPattern: flag))])
+        }
+        pthread_join(thread, nil)
+        #expect(outcome == .cancelled)
+        #expect(try harness.run(cancellation: cancellation, with: [0]) == .cancelled)
+    }
+
     @Test func endlessRecursionIsAStackOverflow() throws {
         let text = """
             .func (.param .b32 r) deeper(.param .b32 n)

@@ -11,7 +11,8 @@ import Testing
         let inputs: [UInt64]
         let expected: UInt64
 
-        /// - Parameter types: Of the target and each source: `h` 16 bits, `r` 32, `d` 64, `f` float, `g` double, `q` predicate.
+        /// - Parameter types: Of the target and each source: `h` 16 bits, `r` 32, `d` 64, `f` float, `g` double,
+        ///   `q` predicate.
         init(_ instruction: String, _ types: String, _ inputs: [UInt64], _ expected: UInt64) {
             self.instruction = instruction
             self.types = Array(types)
@@ -273,7 +274,11 @@ import Testing
         let a: UInt32 = 0b1111_0000, b: UInt32 = 0b1100_1100, c: UInt32 = 0b1010_1010
         for table in stride(from: 0, through: 255, by: 17) + [0x96, 0xE8, 0xCA] {
             let text = KernelHarness.kernel(
-                "mov.b32 %r1, \(a); mov.b32 %r2, \(b); mov.b32 %r3, \(c); lop3.b32 %r4, %r1, %r2, %r3, \(table); st.u32 [%p], %r4;"
+                """
+                mov.b32 %r1, \(a); mov.b32 %r2, \(b); mov.b32 %r3, \(c);
+                lop3.b32 %r4, %r1, %r2, %r3, \(table);
+                st.u32 [%p], %r4;
+                """
             )
             var result: [UInt32] = [0]
             #expect(try KernelHarness(text).run(on: &result) == .completed)

@@ -31,14 +31,14 @@ struct KernelHarness {
     /// Runs a kernel whose parameters are all 64 bits wide.
     func run(
         _ name: String = "k", grid: UInt32 = 1, block: UInt32 = 1, shared: Int = 0, cooperative: Bool = false,
-        services: KernelServices = KernelServices(), with parameters: [UInt64]
+        services: KernelServices = KernelServices(), cancellation: KernelCancellation? = nil, with parameters: [UInt64]
     ) throws -> KernelOutcome {
         let index = try #require(program.kernels.firstIndex { $0.name == name })
         let kernel = try program.kernel(index)
         let shape = LaunchShape(
             grid: (grid, 1, 1), block: (block, 1, 1), dynamicSharedBytes: shared, isCooperative: cooperative)
         return parameters.withUnsafeBytes { bytes in
-            Self.executor.run(kernel, shape, parameters: bytes, services: services)
+            Self.executor.run(kernel, shape, parameters: bytes, services: services, cancellation: cancellation)
         }
     }
 

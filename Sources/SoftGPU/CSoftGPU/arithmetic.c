@@ -51,8 +51,8 @@ double sg_u64_to_f64(uint64_t a, uint32_t mode) {
     return sg_s64_to_f64((int64_t)(a >> 1 | (a & 1)), mode) * 2.0;
 }
 
-// Rounds a double to a 16-bit format with `fraction` explicit bits and exponents from `exponent_min` (of normal numbers)
-// to `exponent_max`.
+// Rounds a double to a 16-bit format with `fraction` explicit bits and exponents from `exponent_min` (of normal
+// numbers) to `exponent_max`.
 static uint16_t narrow(double value, int fraction, int exponent_min, int exponent_max, uint32_t mode) {
     uint64_t bits;
     memcpy(&bits, &value, 8);

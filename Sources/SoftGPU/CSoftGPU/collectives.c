@@ -5,8 +5,9 @@
 static int matches(const struct sg_thread *a, const struct sg_thread *b) {
     // Lanes may reach the collective through different copies of the instruction, so only its meaning is compared.
     if (a->wait != b->wait || a->mask != b->mask) return 0;
-    return a->wait == SG_SHUFFLE || a->wait == SG_VOTE || a->wait == SG_REDUX || a->wait == SG_ACTIVE_MASK ? a->a == b->a
-                                                                                                            : 1;
+    const int has_kind =
+        a->wait == SG_SHUFFLE || a->wait == SG_VOTE || a->wait == SG_REDUX || a->wait == SG_ACTIVE_MASK;
+    return !has_kind || a->a == b->a;
 }
 
 static uint32_t waiting_like(const struct sg_thread *threads, uint32_t waiting, uint32_t lane) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One core of the software GPU: takes blocks of a launch and runs them, several in turns where they wait for each other.
+// One core of the software GPU: takes blocks of a launch and runs them, several in turns where they wait for each
+// other.
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

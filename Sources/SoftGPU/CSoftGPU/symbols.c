@@ -25,8 +25,8 @@ static const struct sg_symbol symbols[] = {
 
 const struct sg_symbol *sg_symbols(void) { return symbols; }
 
-// Which memory an address belongs to: the block's shared memory, the thread's stack or frame, the parameters, or none of
-// them.
+// Which memory an address belongs to: the block's shared memory, the thread's stack or frame, the parameters, or none
+// of them.
 
 int32_t sg_is_shared(uint64_t address, uint64_t parameter_bytes, const struct sg_block *block) {
     (void)parameter_bytes;

@@ -44,9 +44,8 @@ extension KernelEmitter {
         let success = ordering(i)
         let failure = success == "acq_rel" || success == "acquire" ? "acquire" : "monotonic"
         let pair = fresh()
-        emit(
-            "\(pair) = cmpxchg ptr \(memory), \(expected.typed), \(new.typed) \(success) \(failure), align \(type.bits / 8)"
-        )
+        let order = "\(success) \(failure), align \(type.bits / 8)"
+        emit("\(pair) = cmpxchg ptr \(memory), \(expected.typed), \(new.typed) \(order)")
         return compute(type, "extractvalue { \(type.rawValue), i1 } \(pair), 0")
     }
 
@@ -102,10 +101,9 @@ extension KernelEmitter {
         func changed(_ old: Value) throws(PTXError) -> Value {
             reinterpret(try floatUpdated(operation, reinterpret(old, type.llvm), value, type), bits)
         }
+        let (atomic, order) = isShared ? ("", "") : ("atomic ", " monotonic")
         let first = compute(
-            bits,
-            "load \(isShared ? "" : "atomic ")\(bits.rawValue), ptr \(memory)\(isShared ? "" : " monotonic"), align \(type.bytes)"
-        )
+            bits, "load \(atomic)\(bits.rawValue), ptr \(memory)\(order), align \(type.bytes)")
         if isShared {
             emit("store \(try changed(first).typed), ptr \(memory), align \(type.bytes)")
             return reinterpret(first, type.llvm)

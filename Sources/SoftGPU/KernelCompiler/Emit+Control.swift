@@ -113,9 +113,8 @@ extension KernelEmitter {
         for index in program.graph.addressTaken where !canBeCalledIndirectly(index) {
             let candidate = program.linker.functions[index].function
             if candidate.returns.count == results.count, candidate.parameters.count == arguments.count {
-                throw unsupported(
-                    "an indirect call that may reach '\(candidate.name)', which waits for other threads or ends its thread"
-                )
+                let why = "waits for other threads or ends its thread"
+                throw unsupported("an indirect call that may reach '\(candidate.name)', which \(why)")
             }
         }
         let count = program.graph.addressTaken.count

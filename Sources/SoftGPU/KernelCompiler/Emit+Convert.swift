@@ -43,7 +43,7 @@ extension KernelEmitter {
                 result = pure(target.llvm, helper, [wide, integer(mode, .i32)])
             }
         default:
-            // Every integer that a half-precision number can show exactly, and any that overflows it, passes through a double.
+            // Every integer that a 16-bit number can show exactly, and any that overflows it, passes through a double.
             let wide = compute(.double, "\(conversion) \(value.typed) to double")
             let bits = pure(.i16, "sg_f64_to_\(target.rawValue)", [wide, integer(mode, .i32)])
             result = reinterpret(bits, target.llvm)

@@ -30,8 +30,8 @@ extension KernelEmitter {
         return nil
     }
 
-    /// Accesses of global memory by threads of a block that never wait for each other may be done in any order among the
-    /// threads; only those of memory that is private to a thread, or shared by design, may not.
+    /// Accesses of global memory by threads of a block that never wait for each other may be done in any order among
+    /// the threads; only those of memory that is private to a thread, or shared by design, may not.
     private func independence(_ space: StateSpace) -> String {
         !isCoroutine && (space == .global) ? ", !llvm.access.group !0" : ""
     }

@@ -26,7 +26,8 @@ package final class KernelExecutor: Sendable {
 
     /// Blocks the calling thread until the grid is done, or has failed.
     package func run(
-        _ kernel: CompiledKernel, _ shape: LaunchShape, parameters: UnsafeRawBufferPointer, services: KernelServices
+        _ kernel: CompiledKernel, _ shape: LaunchShape, parameters: UnsafeRawBufferPointer, services: KernelServices,
+        cancellation: KernelCancellation? = nil
     ) -> KernelOutcome {
         var launch = sg_launch()
         launch.loop = kernel.loop
@@ -42,7 +43,11 @@ package final class KernelExecutor: Sendable {
         launch.services = services.raw
         guard isPossible(kernel, shape, parameters) else { return .outOfResources }
         launch.parameters = parameters.baseAddress
-        return withUnsafeMutablePointer(to: &launch) { run($0) }
+        return withUnsafeMutablePointer(to: &launch) { launch in
+            cancellation?.add(launch)
+            defer { cancellation?.remove(launch) }
+            return run(launch)
+        }
     }
 
     private func isPossible(

@@ -67,10 +67,10 @@ package final class PTXProgram: Sendable {
         state = Mutex(State(contents: contents, isPlaced: variableIndices.isEmpty))
     }
 
-    /// A plausible number of registers: a PTX text names each value anew, and a real compiler sees to it that the largest
-    /// allowed block fits the 65,536 registers of a processor.
+    /// A plausible number of registers: a PTX text names each value anew, and a real compiler sees to it that the
+    /// largest allowed block fits the 65,536 registers of a processor.
     private static func registers(_ layout: KernelLayout, _ threadsMax: Int) -> Int {
-        let estimate = (layout.registers / 8 + 23) / 8 * 8
+        let estimate = (layout.registers / 2 + 23) / 8 * 8
         return min(estimate, 65536 / max(threadsMax, 256) / 8 * 8, 255)
     }
 

@@ -2,8 +2,8 @@
 import CSoftGPU
 import Glibc
 
-/// What a kernel's printf prints: C's rules over CUDA's argument buffer, in which each argument takes its own size at its
-/// natural alignment (4 or 8 bytes) and strings are pointers.
+/// What a kernel's printf prints: C's rules over CUDA's argument buffer, in which each argument takes its own size at
+/// its natural alignment (4 or 8 bytes) and strings are pointers.
 package func formatPrintf(format: UnsafePointer<CChar>, arguments: UnsafeRawPointer) -> [UInt8] {
     var formatter = PrintfFormatter(arguments: arguments)
     formatter.run(UnsafeRawPointer(format).assumingMemoryBound(to: UInt8.self))

@@ -6,7 +6,8 @@ enum Declaration {
     case variable(Int)
 }
 
-/// The registers that `.reg .b32 %r<100>` declares: made one by one when first used, so that a large count costs nothing.
+/// The registers that `.reg .b32 %r<100>` declares: made one by one when first used, so that a large count costs
+/// nothing.
 struct RegisterFamily {
     var type: ScalarType
     var count: UInt64

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What compiled kernels and the executor share: the memory layout of a running block, and the services in C that neither
-// Swift nor generated code can provide (signal recovery, the scheduler of a block's threads, exact rounding).
+// What compiled kernels and the executor share: the memory layout of a running block, and the services in C that
+// neither Swift nor generated code can provide (signal recovery, the scheduler of a block's threads, exact rounding).
 #pragma once
 #include <stdint.h>
 
@@ -200,7 +200,8 @@ float sg_ex2(float a);
 float sg_lg2(float a);
 float sg_tanh(float a);
 
-// One formatted number, for `formatPrintf`. `specification` is a conversion such as "%-8.3f"; returns snprintf's result.
+// One formatted value, for `formatPrintf`. `specification` is a conversion such as "%-8.3f"; returns snprintf's
+// result.
 int sg_format_double(char *target, uint64_t capacity, const char *specification, double value);
 int sg_format_integer(char *target, uint64_t capacity, const char *specification, uint64_t value, int is_wide);
 int sg_format_pointer(char *target, uint64_t capacity, const char *specification, const void *value);
