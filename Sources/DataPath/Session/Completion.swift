@@ -45,6 +45,8 @@ extension Session {
         while let event = completions[index].events.last {
             do throws(CUDAError) {
                 try driver.cuEventQuery(completions[index].handle, hEvent: event)
+                // Returns at once, and is a synchronisation, by which a driver writes out what kernels have printed.
+                try driver.cuEventSynchronize(completions[index].handle, hEvent: event)
             } catch {
                 if error == .notReady { return false }
                 completions[index].status = error.code

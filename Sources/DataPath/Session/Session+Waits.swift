@@ -15,7 +15,7 @@ extension Session {
         for (number, owner) in contextOfStream where owner == frame.context {
             all.append(try streams.driverHandle(number))
         }
-        try wait(for: all, frame, context)
+        if try wait(for: all, frame, context) { try driver.cuCtxSynchronize(context) }
     }
 
     func perform_cuStreamSynchronize(
@@ -23,19 +23,24 @@ extension Session {
     ) throws {
         let stream = try request.read(UInt64.self)
         try request.finish()
-        try wait(for: [streams.driverHandle(stream)], frame, contexts.driverHandle(frame.context))
+        let context = try contexts.driverHandle(frame.context)
+        let waited = try streams.driverHandle(stream)
+        if try wait(for: [waited], frame, context) { try driver.cuStreamSynchronize(context, hStream: waited) }
     }
 
-    private func wait(for streams: [StreamHandle], _ frame: FrameHeader, _ context: ContextHandle) throws {
+    /// Leaves the answer to a completion while a stream has work. True when none has: then the driver's own call returns
+    /// at once, and does what belongs to a synchronisation, as writing out what kernels have printed.
+    private func wait(for streams: [StreamHandle], _ frame: FrameHeader, _ context: ContextHandle) throws -> Bool {
         var waited: [EventHandle] = []
         for stream in streams where !(try isIdle(stream, context)) {
             waited.append(try record(stream, frame.context, context))
         }
-        guard !waited.isEmpty else { return }
+        guard !waited.isEmpty else { return true }
         completions.append(
             Completion(
                 context: frame.context, handle: context, events: waited, sequence: frame.sequence, landing: nil))
         isAnswered = true
+        return false
     }
 
     func perform_cuEventSynchronize(
