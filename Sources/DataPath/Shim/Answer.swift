@@ -8,11 +8,13 @@ import Driver
 @inline(__always)
 func answer(_ symbol: StaticString, _ body: (Shim) throws(CUDAError) -> Void) -> CUresult {
     guard let shim = Startup.initialised else { return Startup.refusal }
-    do throws(CUDAError) {
-        try body(shim)
-        return CUDA_SUCCESS
-    } catch {
-        return error.code
+    return shim._withUnsafeGuaranteedRef { shim in
+        do throws(CUDAError) {
+            try body(shim)
+            return CUDA_SUCCESS
+        } catch {
+            return error.code
+        }
     }
 }
 

@@ -32,14 +32,17 @@ final class Context: Sendable {
         settings = Mutex(Settings(flags: flags))
     }
 
-    var isActive: Bool { active.load(ordering: .relaxed) != 0 }
+    var isActive: Bool { activeBits != 0 }
+    /// Bits of the driver's handle, or 0.
+    @inline(__always)
+    var activeBits: UInt64 { active.load(ordering: .acquiring) }
     var isDestroyed: Bool { destroyed.load(ordering: .relaxed) }
 
     /// The driver's handle; an inactive context has none.
     @inline(__always)
     var handle: ContextHandle {
         get throws(CUDAError) {
-            let bits = active.load(ordering: .acquiring)
+            let bits = activeBits
             if bits == 0 { throw isDestroyed ? .contextIsDestroyed : .invalidContext }
             return ContextHandle(bits: bits)
         }
@@ -56,12 +59,11 @@ final class Context: Sendable {
     func markDestroyed() { destroyed.store(true, ordering: .relaxed) }
 }
 
-/// A context in which a call can run.
+/// A context in which a call can run, with the handle that it has there.
 struct ActiveContext {
     let context: Context
     let handle: ContextHandle
 
-    @inline(__always)
     init(_ context: Context) throws(CUDAError) {
         self.context = context
         handle = try context.handle

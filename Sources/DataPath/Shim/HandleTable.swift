@@ -61,6 +61,20 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
         }
     }
 
+    /// Calls with the object behind a handle, without counting a reference to it: calls that must be fast use this. The
+    /// table waits meanwhile, so the call must be short. Nil if the bits are not one of this table.
+    @inline(__always)
+    func with<Result>(
+        _ bits: UInt64, _ body: (borrowing Object) throws(CUDAError) -> Result
+    ) throws(CUDAError) -> Result? {
+        var result: Result?
+        try state.withLock { state throws(CUDAError) in
+            guard let index = index(bits, in: state), let object = state.slots[index].object else { return }
+            result = try body(object)
+        }
+        return result
+    }
+
     /// The object behind a handle; CUDA_ERROR_INVALID_HANDLE without one.
     @inline(__always)
     func object(_ handle: OpaquePointer?) throws(CUDAError) -> Object {

@@ -38,6 +38,7 @@ final class Function: Sendable {
     let module: Module
     let context: Context
     let name: ConstantText
+    let contextBits: UInt64
     let parameters: [KernelParameter]
     /// Bytes of the packed parameter block.
     let parameterBytes: Int
@@ -52,6 +53,7 @@ final class Function: Sendable {
         handle = description.function
         self.module = module
         context = module.context
+        contextBits = module.context.bits
         self.name = ConstantText(name)
         parameters = description.parameters
         parameterBytes = description.parameterBytes

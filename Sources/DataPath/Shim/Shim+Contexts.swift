@@ -18,7 +18,7 @@ extension Shim {
             Context(bits: bits, id: nextID(), device: device, isPrimary: false, flags: flags)
         }
         context.activate(handle)
-        ThreadState.current.contexts.append(context)
+        ThreadState.current.pointee.contexts.append(context)
         try write(handle: context.bits, to: pctx)
     }
 
@@ -70,7 +70,7 @@ extension Shim {
         guard contexts.remove(context.bits) != nil, let handle = context.deactivate() else { throw .invalidContext }
         context.markDestroyed()
         let thread = ThreadState.current
-        if thread.contexts.last === context { thread.contexts.removeLast() }
+        if thread.pointee.contexts.last === context { thread.pointee.contexts.removeLast() }
         forgetEverything(in: context)
         try driver.cuCtxDestroy_v2(ctx: handle)
     }
@@ -83,32 +83,33 @@ extension Shim {
     func cuCtxPushCurrent_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
         guard let ctx, let context = contexts[bits(ctx)] else { throw .invalidContext }
         let thread = ThreadState.current
-        guard thread.contexts.count < Self.depthMax else { throw .outOfMemory }
-        thread.contexts.append(context)
+        guard thread.pointee.contexts.count < Self.depthMax else { throw .outOfMemory }
+        thread.pointee.contexts.append(context)
     }
 
     func cuCtxPopCurrent_v2(_ pctx: UnsafeMutablePointer<OpaquePointer?>?) throws(CUDAError) {
-        guard let context = ThreadState.current.contexts.popLast() else { throw .invalidContext }
+        guard let context = ThreadState.current.pointee.contexts.popLast() else { throw .invalidContext }
         pctx?.pointee = OpaquePointer(bitPattern: UInt(context.bits))
     }
 
     func cuCtxSetCurrent(_ ctx: OpaquePointer?) throws(CUDAError) {
         let thread = ThreadState.current
         guard let ctx else {
-            if !thread.contexts.isEmpty { thread.contexts.removeLast() }
+            if !thread.pointee.contexts.isEmpty { thread.pointee.contexts.removeLast() }
             return
         }
-        if let current = thread.contexts.last, current.bits == bits(ctx), !current.isDestroyed { return }
+        if let current = thread.pointee.contexts.last, current.bits == bits(ctx), !current.isDestroyed { return }
         guard let context = contexts[bits(ctx)] else { throw .invalidContext }
-        if thread.contexts.isEmpty {
-            thread.contexts.append(context)
+        if thread.pointee.contexts.isEmpty {
+            thread.pointee.contexts.append(context)
         } else {
-            thread.contexts[thread.contexts.count - 1] = context
+            thread.pointee.contexts[thread.pointee.contexts.count - 1] = context
         }
     }
 
     func cuCtxGetCurrent(_ pctx: UnsafeMutablePointer<OpaquePointer?>?) throws(CUDAError) {
-        try write(handle: currentContext?.bits ?? 0, to: pctx)
+        let current = ThreadState.current.pointee.current
+        try write(handle: current?._withUnsafeGuaranteedRef { $0.bits } ?? 0, to: pctx)
     }
 
     // MARK: What is known of a context

@@ -39,7 +39,7 @@ extension Shim {
         guard flags <= 1 else { throw .invalidValue }
         let event = try events.object(hEvent)
         let target = try target(hStream, defaultStream)
-        guard event.context === target.active.context else { throw .invalidHandle }
+        guard event.context.bits == target.contextBits else { throw .invalidHandle }
         try driver.cuEventRecordWithFlags(target.context, hEvent: event.handle, hStream: target.stream, flags: 0)
     }
 

@@ -40,7 +40,7 @@ extension Shim {
             grid: (config.pointee.gridDimX, config.pointee.gridDimY, config.pointee.gridDimZ),
             block: (config.pointee.blockDimX, config.pointee.blockDimY, config.pointee.blockDimZ),
             dynamicSharedBytes: config.pointee.sharedMemBytes)
-        try apply(config.pointee, to: &geometry, on: target.active.context.device)
+        try apply(config.pointee, to: &geometry, on: try context(of: target).device)
         try launch(f, geometry, target, kernelParams, extra)
     }
 
@@ -76,19 +76,53 @@ extension Shim {
         _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
         _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) throws(CUDAError) {
-        let function = try function(f, in: target.active)
-        guard function.context === target.active.context else { throw .invalidHandle }
-        try check(geometry, function, function.context.device.limits)
-        let parameters = try pack(function, kernelParams, extra)
+        let (function, parameters) = try withFunction(f, target) { function throws(CUDAError) in
+            try check(geometry, function, function.context.device.limits)
+            return (function.handle, try pack(function, kernelParams, extra))
+        }
         try driver.cuLaunchKernel(
-            target.context, f: function.handle, geometry, stream: target.stream,
+            target.context, f: function, geometry, stream: target.stream,
             parameters: UnsafeRawBufferPointer(parameters))
-        if environment.isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
+        if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
+    }
+
+    /// Calls with the function behind a CUfunction, or behind a CUkernel that was cast to one, in the context of a stream.
+    @inline(__always)
+    private func withFunction<Result>(
+        _ handle: OpaquePointer?, _ target: StreamTarget,
+        _ body: (borrowing Function) throws(CUDAError) -> Result
+    ) throws(CUDAError) -> Result {
+        let result = try functions.with(bits(handle)) { function throws(CUDAError) in
+            guard function.contextBits == target.contextBits else { throw .invalidHandle }
+            return try body(function)
+        }
+        if let result { return result }
+        return try withKernel(handle, target, body)
+    }
+
+    @inline(__always)
+    private func withKernel<Result>(
+        _ handle: OpaquePointer?, _ target: StreamTarget,
+        _ body: (borrowing Function) throws(CUDAError) -> Result
+    ) throws(CUDAError) -> Result {
+        let result = try kernels.with(bits(handle)) { kernel throws(CUDAError) in
+            try kernel.functions.withLock { functions throws(CUDAError) -> Result? in
+                for index in functions.indices where functions[index].contextBits == target.contextBits {
+                    return try body(functions[index])
+                }
+                return nil
+            }
+        }
+        guard let result else { throw .invalidHandle }
+        if let result { return result }
+        // The kernel's first launch in this context.
+        let kernel = try kernels.object(handle)
+        return try body(try function(of: kernel, in: try ActiveContext(try context(of: target))))
     }
 
     @inline(__always)
     private func check(
-        _ geometry: LaunchGeometry, _ function: Function, _ limits: Device.LaunchLimits
+        _ geometry: LaunchGeometry, _ function: borrowing Function, _ limits: Device.LaunchLimits
     ) throws(CUDAError) {
         guard geometry.gridX &- 1 < limits.gridX, geometry.gridY &- 1 < limits.gridY,
             geometry.gridZ &- 1 < limits.gridZ,
@@ -104,12 +138,12 @@ extension Shim {
     /// The kernel's parameter block, in memory of this thread that its next launch uses again.
     @inline(__always)
     private func pack(
-        _ function: Function, _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+        _ function: borrowing Function, _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
         _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
         guard let kernelParams else { return try packed(extra, function) }
         guard extra == nil else { throw .invalidValue }
-        let block = ThreadState.current.launchBuffer(byteCount: function.parameterBytes)
+        let block = ThreadState.current.pointee.launchBuffer(byteCount: function.parameterBytes)
         guard let start = block.baseAddress else { return block }
         for index in function.parameters.indices {
             let parameter = function.parameters[index]
@@ -121,7 +155,7 @@ extension Shim {
 
     /// The other form of parameters: a list of names and values, ended by 0, that gives a block and its size.
     private func packed(
-        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ function: Function
+        _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ function: borrowing Function
     ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
         guard let extra else {
             guard function.parameters.isEmpty else { throw .invalidValue }

@@ -12,7 +12,7 @@ extension Shim {
         defaultStream: DefaultStream
     ) throws(CUDAError) {
         let target = try target(hStream, defaultStream)
-        try allocate(dptr, bytesize, from: try currentPool(of: target.active.context.device), target)
+        try allocate(dptr, bytesize, from: try currentPool(of: try context(of: target).device), target)
     }
 
     func cuMemAllocFromPoolAsync(
@@ -38,8 +38,9 @@ extension Shim {
     ) throws(CUDAError) {
         guard dptr != nil, byteCount != 0 else { throw .invalidValue }
         guard byteCount > 0 else { throw .outOfMemory }
-        let isDefaultOfStream = pool.isDefault && pool.device === target.active.context.device
-        let address = try place(byteCount, in: target.active.context, pool: pool) { () throws(CUDAError) in
+        let context = try context(of: target)
+        let isDefaultOfStream = pool.isDefault && pool.device === context.device
+        let address = try place(byteCount, in: context, pool: pool) { () throws(CUDAError) in
             isDefaultOfStream
                 ? try driver.cuMemAllocAsync(target.context, bytesize: byteCount, hStream: target.stream)
                 : try driver.cuMemAllocFromPoolAsync(

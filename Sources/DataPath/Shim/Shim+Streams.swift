@@ -138,7 +138,7 @@ extension Shim {
         if let stream = try stream(hStream) { return try write(stream.id, to: streamId) }
         let target = try target(hStream, defaultStream)
         let kind: UInt64 = target.stream == .legacyDefault ? 1 : 2
-        try write(kind << 62 | target.active.context.id << 32 ^ target.stream.bits, to: streamId)
+        try write(kind << 62 | (try context(of: target).id) << 32 ^ target.stream.bits, to: streamId)
     }
 
     func cuStreamGetCtx(
@@ -216,6 +216,6 @@ extension Shim {
     func cuThreadExchangeStreamCaptureMode(_ mode: UnsafeMutablePointer<CUstreamCaptureMode>?) throws(CUDAError) {
         guard let mode, mode.pointee.rawValue <= CU_STREAM_CAPTURE_MODE_RELAXED.rawValue else { throw .invalidValue }
         let thread = ThreadState.current
-        (mode.pointee, thread.captureMode) = (thread.captureMode, mode.pointee)
+        (mode.pointee, thread.pointee.captureMode) = (thread.pointee.captureMode, mode.pointee)
     }
 }

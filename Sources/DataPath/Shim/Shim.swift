@@ -9,9 +9,9 @@ import Synchronization
 /// The methods with CUDA's names are the exported functions; see the extensions, one per family. No lock is held while
 /// the driver is called, except where noted that every waiting thread needs the same outcome.
 final class Shim: Sendable {
-    let driver: any Driver
+    let driver: any Driver & AnyObject
     let description: DriverDescription
-    let environment: Environment
+    let isLaunchBlocking: Bool
     /// The devices that the application sees, by its ordinals.
     let devices: [Device]
     /// The primary context of each device, by the application's ordinals.
@@ -34,7 +34,7 @@ final class Shim: Sendable {
     init(_ source: DriverSource, description: DriverDescription, environment: Environment) {
         driver = source.driver
         self.description = description
-        self.environment = environment
+        isLaunchBlocking = environment.isLaunchBlocking
         devices = visibleDevices(description.devices, environment.visibleDevices)
         memory = AddressMap(reservesAddresses: source.hasRemoteMemory)
         let contexts = contexts
@@ -57,11 +57,22 @@ final class Shim: Sendable {
     }
 
     /// The calling thread's current context, active or not; nil without one.
+    var currentContext: Context? { ThreadState.current.pointee.contexts.last }
+
+    /// The client's and the driver's handle of the context in which a call of this thread runs.
     @inline(__always)
-    var currentContext: Context? { ThreadState.current.contexts.last }
+    func currentHandles() throws(CUDAError) -> (bits: UInt64, handle: ContextHandle) {
+        guard let current = ThreadState.current.pointee.current else { throw .invalidContext }
+        let (bits, active) = current._withUnsafeGuaranteedRef { ($0.bits, $0.activeBits) }
+        guard active != 0 else { throw inactive(current.takeUnretainedValue()) }
+        return (bits, ContextHandle(bits: active))
+    }
+
+    private func inactive(_ context: Context) -> CUDAError {
+        context.isDestroyed ? .contextIsDestroyed : .invalidContext
+    }
 
     /// The context in which a call of this thread runs.
-    @inline(__always)
     func activeContext() throws(CUDAError) -> ActiveContext {
         guard let context = currentContext else { throw .invalidContext }
         return try ActiveContext(context)

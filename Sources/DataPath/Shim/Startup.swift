@@ -29,11 +29,10 @@ final class Startup: Sendable {
     /// The version that is reported while no driver can be asked.
     static let versionWithoutDriver: Int32 = 13050
 
-    /// The shim, after `cuInit`.
+    /// The shim, after `cuInit`. It is never freed, so that calls need not count their references to it.
     @inline(__always)
-    static var initialised: Shim? {
-        guard let address = UnsafeRawPointer(bitPattern: published.load(ordering: .acquiring)) else { return nil }
-        return Unmanaged<Shim>.fromOpaque(address).takeUnretainedValue()
+    static var initialised: Unmanaged<Shim>? {
+        UnsafeRawPointer(bitPattern: published.load(ordering: .acquiring)).map { Unmanaged<Shim>.fromOpaque($0) }
     }
 
     /// Why a call is refused while there is no shim.

@@ -43,10 +43,10 @@ final class Event: Sendable {
 
 /// Where a call enqueues its work: a stream, in the context that the stream belongs to.
 struct StreamTarget {
-    let active: ActiveContext
+    /// The application's handle of the context.
+    let contextBits: UInt64
+    let context: ContextHandle
     let stream: StreamHandle
-
-    var context: ContextHandle { active.handle }
 }
 
 extension Shim {
@@ -57,32 +57,46 @@ extension Shim {
     /// Finds the stream behind a handle.
     @inline(__always)
     func target(_ hStream: OpaquePointer?, _ defaultStream: DefaultStream) throws(CUDAError) -> StreamTarget {
-        switch bits(hStream) {
-        case 0:
-            let active = try activeContext()
-            return defaultStream == .legacy
-                ? StreamTarget(active: active, stream: .legacyDefault) : try perThreadTarget(active)
-        case Self.legacyStreamBits: return StreamTarget(active: try activeContext(), stream: .legacyDefault)
-        case Self.perThreadStreamBits: return try perThreadTarget(try activeContext())
-        case let bits:
-            guard let stream = streams[bits] else { throw .invalidHandle }
-            return StreamTarget(active: try ActiveContext(stream.context), stream: stream.handle)
+        let bits = bits(hStream)
+        if bits > Self.perThreadStreamBits {
+            let target = try streams.with(bits) { stream throws(CUDAError) in
+                StreamTarget(
+                    contextBits: stream.context.bits, context: try stream.context.handle, stream: stream.handle)
+            }
+            guard let target else { throw .invalidHandle }
+            return target
         }
+        if bits == Self.perThreadStreamBits || bits == 0 && defaultStream == .perThread {
+            return try perThreadTarget()
+        }
+        let current = try currentHandles()
+        return StreamTarget(contextBits: current.bits, context: current.handle, stream: .legacyDefault)
     }
 
-    /// The calling thread's default stream in a context: a stream of its own that waits for the legacy one and makes it
-    /// wait, as every stream made without CU_STREAM_NON_BLOCKING.
-    private func perThreadTarget(_ active: ActiveContext) throws(CUDAError) -> StreamTarget {
+    /// The context of a stream that was found.
+    func context(of target: StreamTarget) throws(CUDAError) -> Context {
+        guard let context = contexts[target.contextBits] else { throw .contextIsDestroyed }
+        return context
+    }
+
+    /// The calling thread's default stream in its current context.
+    ///
+    /// It is a stream of its own that waits for the legacy one and makes it wait, as every stream made without
+    /// CU_STREAM_NON_BLOCKING.
+    private func perThreadTarget() throws(CUDAError) -> StreamTarget {
+        let active = try activeContext()
         let thread = ThreadState.current
-        for stream in thread.defaultStreams
-        where stream.context === active.context && stream.activation == active.handle {
-            return StreamTarget(active: active, stream: stream.handle)
+        let known = thread.pointee.defaultStreams.first {
+            $0.context === active.context && $0.activation == active.handle
+        }
+        if let known {
+            return StreamTarget(contextBits: active.context.bits, context: active.handle, stream: known.handle)
         }
         let handle = try driver.cuStreamCreateWithPriority(
             active.handle, flags: CU_STREAM_DEFAULT.rawValue, priority: 0)
-        thread.defaultStreams.removeAll { $0.context === active.context }
-        thread.defaultStreams.append(
+        thread.pointee.defaultStreams.removeAll { $0.context === active.context }
+        thread.pointee.defaultStreams.append(
             ThreadState.DefaultStream(context: active.context, activation: active.handle, handle: handle))
-        return StreamTarget(active: active, stream: handle)
+        return StreamTarget(contextBits: active.context.bits, context: active.handle, stream: handle)
     }
 }

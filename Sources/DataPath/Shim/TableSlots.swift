@@ -157,7 +157,7 @@ enum TableSlots {
     static var enumerateFunctions: UInt {
         let function: @convention(c) (Handle?, Handle?, FunctionCallback?, Pointer?, Handle?) -> UInt64 = {
             _, module, callback, opaque, owner in
-            guard let shim = Startup.initialised, let callback else { return 0 }
+            guard let shim = Startup.initialised?.takeUnretainedValue(), let callback else { return 0 }
             do throws(CUDAError) {
                 let functions = try shim.allFunctions(of: try shim.modules.object(module))
                 for function in functions { callback(opaque, OpaquePointer(bitPattern: UInt(function.bits)), owner) }
