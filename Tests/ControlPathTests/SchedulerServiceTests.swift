@@ -1,1 +1,182 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
+import Manager
+import ManagerClient
+import Pool
+import Testing
+
+/// The resource scheduler over its protocol: who owns what, until when.
+@Suite struct SchedulerServiceTests {
+    @Test func listsItsGPUs() throws {
+        let reply = try TestServer([4096, 1024]).list()
+        #expect(reply.gpus?.map(\.totalMiB) == [4096, 1024])
+        #expect(reply.gpus?.map(\.freeMiB) == [4096, 1024])
+        #expect(reply.runningTasks == 0 && reply.waitingTasks == 0 && reply.driverVersion == 13050)
+    }
+
+    @Test func aConnectionMayListAgain() throws {
+        let server = try TestServer()
+        let client = try SchedulerClient(server.address)
+        for _ in 0..<3 { #expect(try client.list().type == .inventory) }
+    }
+
+    @Test func grantsGPUsWithATicketOfTheirOwn() throws {
+        let server = try TestServer()
+        let (first, one) = try server.ask(1, mib: 1024)
+        let (second, two) = try server.ask(1, share: 0.5)
+        #expect(one.type == .granted && two.type == .granted)
+        #expect(one.ticket?.count == 64 && one.ticket != two.ticket)
+        #expect(one.dispatcherPort == 55001)
+        #expect(one.gpus?.map(\.allocatedMiB) == [1024] && two.gpus?.map(\.allocatedMiB) == [2048])
+        #expect(try server.list().runningTasks == 2)
+        withExtendedLifetime((first, second)) {}
+    }
+
+    @Test func theEndOfTheConnectionFreesTheGPUs() throws {
+        let server = try TestServer()
+        var client: SchedulerClient? = try server.ask(2).0
+        #expect(try server.list().gpus?.map(\.freeMiB) == [0, 0])
+        client = nil
+        _ = client
+        #expect(try server.becomes { $0.runningTasks == 0 && $0.gpus?.map(\.freeMiB) == [4096, 4096] })
+    }
+
+    @Test func aReleaseIsAnsweredWhenTheGPUsAreFree() throws {
+        let server = try TestServer()
+        let (client, _) = try server.ask(2)
+        try client.send(SchedulerRequest(.release))
+        #expect(try client.answer().type == .released)
+        #expect(try server.list().runningTasks == 0)
+    }
+
+    @Test func aTicketIsKnownAsLongAsItsConnection() throws {
+        let server = try TestServer()
+        var granted: (SchedulerClient, SchedulerReply)? = try server.ask(1, mib: 100)
+        let ticket = try #require(granted?.1.ticket.map(bytes(ofHexadecimal:)))
+        let allocation = try #require(server.scheduler.allocation(ticket: ticket))
+        #expect(allocation.mebibytes == 100 && allocation.devices == [0])
+        #expect(server.scheduler.allocation(ticket: [UInt8](repeating: 0, count: 32)) == nil)
+        #expect(server.scheduler.allocation(ticket: Array(ticket.dropLast())) == nil)
+        #expect(server.scheduler.allocation(ticket: []) == nil)
+        granted = nil
+        _ = granted
+        #expect(try server.becomes { $0.runningTasks == 0 })
+        #expect(server.scheduler.allocation(ticket: ticket) == nil)
+    }
+
+    /// A killed worker holds its memory until the kernel has ended it: nobody else may be given it before.
+    @Test func memoryIsFreeOnlyWhenTheWorkersAreGone() throws {
+        let workersMayEnd = Watched(false)
+        let server = try TestServer([4096]) { _ in
+            _ = workersMayEnd.wait(milliseconds: 20_000) { $0 ? true : nil }
+        }
+        var client: SchedulerClient? = try server.ask(1).0
+        client = nil
+        _ = client
+        #expect(try !server.becomes(within: 0.3) { $0.gpus?.map(\.freeMiB) == [4096] })
+        #expect(try server.ask(1, mib: 1).1.code == .timeout)
+        workersMayEnd.withLock { $0 = true }
+        #expect(try server.becomes { $0.gpus?.map(\.freeMiB) == [4096] })
+    }
+
+    @Test func whoWaitsIsToldWhyAndThenServed() throws {
+        let server = try TestServer([4096])
+        var owner: SchedulerClient? = try server.ask(1).0
+        let (client, waiting) = try server.ask(1, waitSeconds: 30)
+        #expect(waiting.type == .waiting && waiting.position == 1 && waiting.message?.isEmpty == false)
+        #expect(try server.list().waitingTasks == 1)
+        owner = nil
+        _ = owner
+        #expect(try client.answer().type == .granted)
+    }
+
+    @Test func whoGoesWhileWaitingLeavesTheQueue() throws {
+        let server = try TestServer([4096])
+        let (owner, _) = try server.ask(1)
+        var client: SchedulerClient? = try server.ask(1, waitSeconds: 30).0
+        client = nil
+        _ = client
+        #expect(try server.becomes { $0.waitingTasks == 0 })
+        withExtendedLifetime(owner) {}
+    }
+
+    @Test func theWaitEndsAfterItsTime() throws {
+        let server = try TestServer([4096])
+        let (owner, _) = try server.ask(1)
+        let begin = ContinuousClock.now
+        let (client, waiting) = try server.ask(1, waitSeconds: 1)
+        #expect(waiting.type == .waiting)
+        let reply = try client.answer()
+        #expect(reply.type == .refused && reply.code == .timeout)
+        #expect(ContinuousClock.now - begin >= .milliseconds(950))
+        withExtendedLifetime(owner) {}
+    }
+
+    @Test func whatCanNeverBeMetIsRefusedAtOnce() throws {
+        let server = try TestServer()
+        for (count, mib) in [(3, nil), (1, 4097), (2, 5000)] {
+            let reply = try server.ask(count, mib: mib, waitSeconds: 60).1
+            #expect(reply.type == .refused && reply.code == .impossible, "\(count) x \(mib ?? 0)")
+        }
+        #expect(try server.list().waitingTasks == 0)
+    }
+
+    @Test func manyClientsAtOnceNeverGetMoreThanThereIs() throws {
+        let server = try TestServer([1000])
+        let clients = 24
+        let tally = Watched(Tally())
+        for _ in 0..<clients {
+            startThread {
+                for _ in 0..<5 {
+                    let isServed = (try? serve(oneOf: tally, at: server)) ?? false
+                    if !isServed { tally.withLock { $0.failures += 1 } }
+                }
+                tally.withLock { $0.finished += 1 }
+            }
+        }
+        let end = tally.wait(milliseconds: 60_000) { $0.finished == clients ? $0 : nil }
+        #expect(end?.failures == 0)
+        #expect(end?.mostAtOnce ?? 0 <= 3)
+        #expect(try server.becomes { $0.runningTasks == 0 && $0.waitingTasks == 0 })
+    }
+
+    private struct Tally {
+        var now = 0
+        var mostAtOnce = 0
+        var failures = 0
+        var finished = 0
+    }
+
+    /// Waits for 300 MiB, holds them for a moment, and gives them back.
+    private func serve(oneOf tally: Watched<Tally>, at server: TestServer) throws -> Bool {
+        var (client, reply) = try server.ask(1, mib: 300, waitSeconds: 60)
+        while reply.type == .waiting, let next = try client.receive(milliseconds: 30_000) { reply = next }
+        guard reply.type == .granted else { return false }
+        tally.withLock { tally in
+            tally.now += 1
+            tally.mostAtOnce = max(tally.mostAtOnce, tally.now)
+        }
+        usleep(2_000)
+        tally.withLock { $0.now -= 1 }
+        try client.send(SchedulerRequest(.release))
+        return try client.answer().type == .released
+    }
+
+    @Test func aServerThatStopsTellsOwnersAndThoseWhoWait() throws {
+        let server = try TestServer([4096])
+        let (owner, _) = try server.ask(1)
+        let (client, _) = try server.ask(1, waitSeconds: 60)
+        server.scheduler.stop()
+        for connection in [owner, client] {
+            let reply = try connection.answer()
+            #expect(reply.code == .unavailable && reply.message?.contains("stopping") == true)
+        }
+        #expect(try server.ask(1).1.code == .unavailable)
+    }
+
+    private func bytes(ofHexadecimal text: String) -> [UInt8] {
+        stride(from: 0, to: text.count, by: 2).map { start in
+            UInt8(text.dropFirst(start).prefix(2), radix: 16) ?? 0
+        }
+    }
+}

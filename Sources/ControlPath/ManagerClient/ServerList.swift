@@ -32,8 +32,8 @@ package enum ServerList {
     /// Reads the text of a servers.conf: one address a line, `#` begins a comment.
     package static func parse(file text: String, path: String) throws(Failure) -> [ServerAddress] {
         var servers: [ServerAddress] = []
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let content = line.prefix { $0 != "#" && $0 != "\r" }
+        for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
+            let content = line.prefix { $0 != "#" }
             guard content.contains(where: { $0 != " " && $0 != "\t" }) else { continue }
             guard let server = ServerAddress(content), servers.count < serversMax else {
                 throw Failure(

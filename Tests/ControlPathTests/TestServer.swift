@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Glibc
+import Manager
+import ManagerClient
+import Pool
+import Testing
+
+/// A resource scheduler on a free port of 127.0.0.1, without workers.
+final class TestServer: Sendable {
+    let scheduler: ResourceScheduler
+    let address: ServerAddress
+    private let listener: Listener
+
+    /// Listens at once; `allocationEnded` stands for the dispatcher, which ends an allocation's workers.
+    init(_ mebibytes: [Int] = [4096, 4096], allocationEnded: @escaping @Sendable (Allocation) -> Void = { _ in }) throws
+    {
+        let gpus = mebibytes.enumerated().map { index, mebibytes in
+            GPU(
+                index: index, name: "test", uuid: "GPU-\(index)", totalMiB: mebibytes,
+                pciBusID: "00000000:1\(index):00.0")
+        }
+        scheduler = ResourceScheduler(
+            inventory: Inventory(driverVersion: 13050, gpus: gpus), dispatcherPort: 55001,
+            allocationEnded: allocationEnded)
+        listener = try Listener(address: "127.0.0.1", port: 0)
+        address = ServerAddress(host: "127.0.0.1", port: UInt16(listener.port))
+        scheduler.serve(at: listener)
+    }
+
+    deinit { listener.stop() }
+
+    /// Sends a request for GPUs, and returns the connection and the first answer.
+    func ask(
+        _ count: Int, mib: Int? = nil, share: Double? = nil, waitSeconds: Int = 0
+    ) throws -> (SchedulerClient, SchedulerReply) {
+        var request = SchedulerRequest(.allocate)
+        request.gpus = count
+        request.mib = mib
+        request.share = share
+        request.waitSeconds = waitSeconds
+        let client = try SchedulerClient(address)
+        try client.send(request)
+        return (client, try client.answer())
+    }
+
+    func list() throws -> SchedulerReply { try SchedulerClient(address).list() }
+
+    /// Waits until the server says so, at most so long.
+    func becomes(within seconds: Double = 2, _ condition: (SchedulerReply) -> Bool) throws -> Bool {
+        let end = Date().addingTimeInterval(seconds)
+        while Date() < end {
+            if condition(try list()) { return true }
+            usleep(5_000)
+        }
+        return false
+    }
+
+    /// A connection for whatever a client should not say.
+    func raw() throws -> LineConnection {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = self.address.port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let code = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        let connection = LineConnection(adopting: descriptor)
+        try #require(code == 0)
+        return connection
+    }
+}
+
+extension LineConnection {
+    /// The next reply.
+    func reply(milliseconds: Int32 = 8_000) throws -> SchedulerReply {
+        try JSONDecoder().decode(
+            SchedulerReply.self, from: Data(try receiveLine(limit: 1 << 20, milliseconds: milliseconds)))
+    }
+
+    /// Whether the server has nothing more to say and closes.
+    func isClosed() -> Bool {
+        do {
+            _ = try receiveLine(limit: 1 << 20, milliseconds: 8_000)
+            return false
+        } catch {
+            return error == .closed
+        }
+    }
+}
