@@ -84,6 +84,21 @@ import Testing
         #expect(memory.usedBytes == 0)
     }
 
+    /// More allocations than the process may have mappings.
+    @Test func veryManySmallAllocationsArePossible() throws {
+        let memory = try #require(DeviceMemory(ordinal: 0, totalBytes: 1 << 30))
+        var kept: [Allocation] = []
+        for _ in 0..<40_000 { kept.append(try memory.allocate(256)) }
+        #expect(Set(kept.map(\.address)).count == kept.count)
+        for allocation in kept { pointer(allocation.address).storeBytes(of: 1, as: UInt8.self) }
+        let large = try memory.allocate(8 << 20)
+        kept.removeSubrange(1000..<35_000)
+        for _ in 0..<3_000 { kept.append(try memory.allocate(5000)) }
+        #expect(Set(kept.map(\.address)).count == kept.count)
+        kept.removeAll()
+        #expect(memory.usedBytes == large.mappedBytes)
+    }
+
     @Test func handlesOfOtherKindsAndEndedOnesAreRefused() throws {
         final class Thing: Sendable {}
         let streams = HandleTable<Thing>(.stream)

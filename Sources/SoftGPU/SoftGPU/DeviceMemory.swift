@@ -4,7 +4,7 @@ import Driver
 import Glibc
 import Synchronization
 
-/// A piece of device memory: a whole number of pages, with an unmapped page after it.
+/// A piece of device memory: a whole number of pages, as a rule with an unmapped page after it.
 ///
 /// Work that is under way holds the allocations it touches; the pages go back when nobody holds them any more, so that
 /// a copy that was enqueued before a free never reads or writes memory of somebody else.
@@ -12,15 +12,20 @@ final class Allocation: Sendable {
     let address: UInt64
     /// Bytes that are mapped, a multiple of the page size.
     let mappedBytes: Int
+    /// Whether it lies in a chunk with others, without a page between them.
+    private let isPacked: Bool
     private let memory: DeviceMemory
 
-    fileprivate init(address: UInt64, mappedBytes: Int, memory: DeviceMemory) {
+    fileprivate init(address: UInt64, mappedBytes: Int, isPacked: Bool, memory: DeviceMemory) {
         self.address = address
         self.mappedBytes = mappedBytes
+        self.isPacked = isPacked
         self.memory = memory
     }
 
-    deinit { memory.unmap(address, byteCount: mappedBytes) }
+    deinit {
+        if isPacked { memory.unpack(address) } else { memory.unmap(address, byteCount: mappedBytes) }
+    }
 }
 
 /// A device address as a pointer. The caller has checked that it lies in an allocation, and holds that.
@@ -32,11 +37,20 @@ func pointer(_ address: UInt64) -> UnsafeMutableRawPointer {
 /// The memory of one device: an address range reserved without access, in which allocations are mapped page by page.
 ///
 /// At least one page between two allocations stays without access, so that a stray access faults. What is given back
-/// is given back to the system at once. Each allocation costs the process two mappings, of which Linux allows 65,530.
+/// is given back to the system at once. Each such allocation costs the process two mappings, of which Linux allows
+/// 65,530 (vm.max_map_count); where a program makes very many, further small ones are packed into chunks.
 final class DeviceMemory: Sendable {
     static let pageBytes = 4096
     /// From this size on an allocation begins on a huge page.
     static let hugePageBytes = 2 << 20
+    /// Allocations up to this size are small.
+    static let smallBytesMax = 256 << 10
+    /// Allocations of one process with pages of their own. It needs mappings for other things than device memory too.
+    static let guardedMax = 24_000
+    /// From this number of allocations on, small ones are packed.
+    static let guardedSmallMax = 6_000
+    /// Chunks that are looked at before another is made.
+    static let chunksTriedMax = 8
     /// Where the first device's range begins if the process has nothing there, far from where allocators work.
     static let preferredBase: UInt64 = 0x3000_0000_0000
     /// Addresses per device: much more than memory, so that addresses are seldom used twice.
@@ -45,29 +59,58 @@ final class DeviceMemory: Sendable {
     let totalBytes: Int
     let base: UInt64
     private let rangeBytes: Int
+    /// What was reserved, of which the range is the part that begins on a huge page.
+    private let reservation: (base: UInt64, byteCount: Int)
+    /// The devices that share the process's mappings.
+    private let deviceCount: Int
     private let state: Mutex<State>
 
     private struct State {
         var usedBytes = 0
+        var guardedCount = 0
         var space: AddressSpace
+        /// By their huge page.
+        var chunks: [UInt64: Chunk] = [:]
+        /// The chunks that have room.
+        var roomy: Set<UInt64> = []
+
+        /// Takes room in a chunk, as an offset in it.
+        mutating func take(_ byteCount: Int, in chunk: UInt64) -> Int? {
+            guard let offset = chunks[chunk]?.space.take(byteCount, alignment: DeviceMemory.pageBytes) else {
+                return nil
+            }
+            chunks[chunk]?.freeBytes -= byteCount
+            if chunks[chunk]?.freeBytes == 0 { roomy.remove(chunk) }
+            return offset
+        }
+    }
+
+    /// A huge page that holds small allocations side by side.
+    private struct Chunk {
+        let pages: Allocation
+        var space = AddressSpace(0..<DeviceMemory.hugePageBytes)
+        var freeBytes = DeviceMemory.hugePageBytes
     }
 
     /// Reserves addresses; nil when the process may not have as many.
-    init?(ordinal: Int, totalBytes: Int) {
+    init?(ordinal: Int, totalBytes: Int, deviceCount: Int = 1) {
         let preferred = Self.preferredBase + UInt64(ordinal) * UInt64(Self.rangeBytes)
         let smallest = totalBytes * 2 + Self.hugePageBytes
         guard
-            let (base, rangeBytes) = Self.reserve(at: preferred, byteCount: Self.rangeBytes)
+            let reservation = Self.reserve(at: preferred, byteCount: Self.rangeBytes)
                 ?? Self.reserve(at: preferred, byteCount: smallest)
         else { return nil }
+        let huge = UInt64(Self.hugePageBytes)
         self.totalBytes = totalBytes
-        self.base = base
-        self.rangeBytes = rangeBytes
+        self.deviceCount = deviceCount
+        self.reservation = reservation
+        base = (reservation.base + huge - 1) / huge * huge
+        rangeBytes = reservation.byteCount - Int(base - reservation.base)
         // The first page stays without access, as the guard page before the first allocation.
         state = Mutex(State(space: AddressSpace(Self.pageBytes..<rangeBytes)))
     }
 
-    deinit { munmap(pointer(base), rangeBytes) }
+    deinit { munmap(pointer(reservation.base), reservation.byteCount) }
 
     private static func reserve(at address: UInt64, byteCount: Int) -> (base: UInt64, byteCount: Int)? {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
@@ -90,12 +133,20 @@ final class DeviceMemory: Sendable {
         guard byteCount > 0 else { throw .invalidValue }
         guard byteCount <= totalBytes else { throw .outOfMemory }
         let bytes = Self.mappedBytes(for: byteCount)
+        let isCrowded = state.withLock { $0.guardedCount >= Self.guardedSmallMax / deviceCount }
+        return try isCrowded && bytes <= Self.smallBytesMax ? allocatePacked(bytes) : allocateGuarded(bytes)
+    }
+
+    private func allocateGuarded(_ bytes: Int) throws(CUDAError) -> Allocation {
         let isHuge = bytes >= Self.hugePageBytes
         let offset = state.withLock { state -> Int? in
-            guard bytes <= totalBytes - state.usedBytes else { return nil }
+            guard bytes <= totalBytes - state.usedBytes, state.guardedCount < Self.guardedMax / deviceCount else {
+                return nil
+            }
             let alignment = isHuge ? Self.hugePageBytes : Self.pageBytes
             guard let offset = state.space.take(bytes + Self.pageBytes, alignment: alignment) else { return nil }
             state.usedBytes += bytes
+            state.guardedCount += 1
             return offset
         }
         guard let offset else { throw .outOfMemory }
@@ -106,8 +157,56 @@ final class DeviceMemory: Sendable {
             throw .outOfMemory
         }
         if isHuge { madvise(pointer(address), bytes, MADV_HUGEPAGE) }
-        return Allocation(address: address, mappedBytes: bytes, memory: self)
+        return Allocation(address: address, mappedBytes: bytes, isPacked: false, memory: self)
     }
+
+    private func allocatePacked(_ bytes: Int) throws(CUDAError) -> Allocation {
+        if let address = pack(bytes) {
+            return Allocation(address: address, mappedBytes: bytes, isPacked: true, memory: self)
+        }
+        let pages = try allocateGuarded(Self.hugePageBytes)
+        let address = state.withLock { state -> UInt64? in
+            let key = Self.hugePage(of: pages.address)
+            state.chunks[key] = Chunk(pages: pages)
+            state.roomy.insert(key)
+            return state.take(bytes, in: key).map { pages.address + UInt64($0) }
+        }
+        guard let address else { throw .outOfMemory }
+        return Allocation(address: address, mappedBytes: bytes, isPacked: true, memory: self)
+    }
+
+    /// Finds room in a chunk. Memory that was used before is cleared, as fresh pages are.
+    private func pack(_ bytes: Int) -> UInt64? {
+        let address = state.withLock { state -> UInt64? in
+            for key in state.roomy.prefix(Self.chunksTriedMax) {
+                guard let offset = state.take(bytes, in: key) else { continue }
+                return key * UInt64(Self.hugePageBytes) + UInt64(offset)
+            }
+            return nil
+        }
+        if let address { memset(pointer(address), 0, bytes) }
+        return address
+    }
+
+    /// Ends a packed allocation; a chunk goes with its last one.
+    fileprivate func unpack(_ address: UInt64) {
+        let key = Self.hugePage(of: address)
+        let emptied = state.withLock { state -> Chunk? in
+            let offset = Int(address % UInt64(Self.hugePageBytes))
+            let byteCount = state.chunks[key]?.space.giveBack(offset) ?? 0
+            state.chunks[key]?.freeBytes += byteCount
+            guard state.chunks[key]?.space.isUnused == true else {
+                state.roomy.insert(key)
+                return nil
+            }
+            state.roomy.remove(key)
+            return state.chunks.removeValue(forKey: key)
+        }
+        // Its pages are unmapped here, after the lock.
+        withExtendedLifetime(emptied) {}
+    }
+
+    private static func hugePage(of address: UInt64) -> UInt64 { address / UInt64(hugePageBytes) }
 
     /// What an allocation of `byteCount` bytes takes from the device.
     static func mappedBytes(for byteCount: Int) -> Int { (byteCount + pageBytes - 1) / pageBytes * pageBytes }
@@ -125,6 +224,7 @@ final class DeviceMemory: Sendable {
     private func giveBack(_ address: UInt64, byteCount: Int) {
         state.withLock { state in
             state.usedBytes -= byteCount
+            state.guardedCount -= 1
             _ = state.space.giveBack(Int(address - base))
         }
     }

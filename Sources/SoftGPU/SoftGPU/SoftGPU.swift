@@ -31,9 +31,9 @@ package final class SoftGPU: Driver {
                 ordinal: ordinal, name: configuration.name, totalBytes: configuration.memoryMiB << 20,
                 multiprocessors: processors, capabilityMajor: configuration.capabilityMajor,
                 capabilityMinor: configuration.capabilityMinor)
-            guard let memory = DeviceMemory(ordinal: ordinal, totalBytes: profile.totalBytes) else {
-                throw .outOfMemory
-            }
+            let reserved = DeviceMemory(
+                ordinal: ordinal, totalBytes: profile.totalBytes, deviceCount: configuration.deviceCount)
+            guard let memory = reserved else { throw .outOfMemory }
             let pool = try pools.insert { bits in
                 MemoryPool(bits: bits, device: ordinal, isDefault: true, memory: memory, maxBytes: 0)
             }
