@@ -26,6 +26,14 @@ final class GrantedGPUs {
         idleMinutes = reply.idleMinutes ?? 0
         self.connection = connection
     }
+
+    /// Gives the GPUs back and waits until they are free, so that the next command finds them.
+    ///
+    /// A server that does not answer frees them when it sees the connection close.
+    func release() {
+        try? connection.send(SchedulerRequest(.release))
+        _ = try? connection.receive()
+    }
 }
 
 /// Asks servers for GPUs: first all of them for what is free now, then the first that could ever have it, waiting.
@@ -90,10 +98,12 @@ struct GPURequest {
                         "Waiting for \(demand.description) at \(server): position \(reply.position ?? 1), "
                             + "\(reply.message ?? ""), for at most \(WaitTime(seconds: waitSeconds))")
                 default:
+                    let reason = reply.message ?? "refused"
+                    guard reply.code == .timeout else { throw Failure(.noServer, "server \(server): \(reason)") }
                     throw Failure(
                         .noGPUs,
-                        "no GPUs at server \(server) within \(WaitTime(seconds: waitSeconds)): \(reply.message ?? "refused")"
-                    )
+                        "no GPUs at server \(server) within \(WaitTime(seconds: waitSeconds)): \(reason); "
+                            + "-t waits longer")
                 }
             }
         } catch let failure as SchedulerClient.Failure {

@@ -50,11 +50,11 @@ struct RunCommand: ParsableCommand {
             )
             .perform(for: command.name)
             if !quiet { printBanner(owner) }
+            // Also when the application cannot be started.
+            defer { owner.release() }
             let status = try Launcher(
                 command: command, libraryFolder: library, server: owner.dispatcher, ticket: owner.ticket
             ).run()
-            // The connection owns the GPUs, and it lived until here.
-            withExtendedLifetime(owner) {}
             throw ExitCode(status)
         }
     }
