@@ -99,6 +99,33 @@ import Testing
         #expect(memory.usedBytes == large.mappedBytes)
     }
 
+    @Test func theMapFindsWhatAnAddressBelongsTo() throws {
+        let memory = try #require(DeviceMemory(ordinal: 0, totalBytes: 256 << 20))
+        let map = MemoryMap()
+        let count = 3000
+        var allocations: [Allocation] = []
+        for _ in 0..<count { allocations.append(try memory.allocate(100)) }
+        for allocation in allocations.shuffled() {
+            map.insert(
+                .init(address: allocation.address, byteCount: 100, owner: .context(7), allocation: allocation))
+        }
+        for allocation in allocations {
+            #expect(try map.allocation(at: allocation.address + 60, byteCount: 40) === allocation)
+            #expect(throws: CUDAError.invalidValue) {
+                try map.allocation(at: allocation.address + 60, byteCount: 41)
+            }
+        }
+        for allocation in allocations.shuffled().prefix(count / 2) {
+            #expect(try map.remove(at: allocation.address).allocation === allocation)
+            #expect(throws: CUDAError.invalidValue) { try map.remove(at: allocation.address) }
+        }
+        map.removeAll(of: .context(8))
+        map.removeAll(of: .context(7))
+        for allocation in allocations {
+            #expect(throws: CUDAError.invalidValue) { try map.allocation(at: allocation.address, byteCount: 1) }
+        }
+    }
+
     @Test func handlesOfOtherKindsAndEndedOnesAreRefused() throws {
         final class Thing: Sendable {}
         let streams = HandleTable<Thing>(.stream)

@@ -39,22 +39,14 @@ final class MemoryMap: Sendable {
         }
     }
 
-    /// In the order of addresses.
-    private let entries = Mutex<[Entry]>([])
+    private let entries = Mutex(EntryList())
 
-    func insert(_ entry: Entry) {
-        entries.withLock { entries in
-            let index = Self.position(after: entry.address, in: entries)
-            entries.insert(entry, at: index)
-        }
-    }
+    func insert(_ entry: Entry) { entries.withLock { $0.insert(entry) } }
 
     /// The allocation in which all of the range lies. CUDA_ERROR_INVALID_VALUE without one.
     func allocation(at address: UInt64, byteCount: Int) throws(CUDAError) -> Allocation {
         let found = entries.withLock { entries -> Allocation? in
-            let index = Self.position(after: address, in: entries)
-            guard index > 0 else { return nil }
-            let entry = entries[index - 1]
+            guard let entry = entries.last(upTo: address) else { return nil }
             let offset = address - entry.address
             guard offset <= UInt64(entry.byteCount), byteCount <= entry.byteCount - Int(offset) else { return nil }
             return entry.allocation
@@ -66,44 +58,95 @@ final class MemoryMap: Sendable {
     /// Takes out what begins at `address`, whether or not a free has been announced. CUDA_ERROR_INVALID_VALUE when
     /// nothing does.
     func remove(at address: UInt64) throws(CUDAError) -> Entry {
-        let removed = entries.withLock { entries -> Entry? in
-            let index = Self.position(after: address, in: entries)
-            guard index > 0, entries[index - 1].address == address else { return nil }
-            return entries.remove(at: index - 1)
-        }
-        guard let removed else { throw .invalidValue }
+        guard let removed = entries.withLock({ $0.remove(at: address) }) else { throw .invalidValue }
         return removed
     }
 
     /// Says that a free of `address` is on its way. CUDA_ERROR_INVALID_VALUE when one is already, or nothing is there.
     func beginFree(at address: UInt64) throws(CUDAError) -> Entry {
-        let marked = entries.withLock { entries -> Entry? in
-            let index = Self.position(after: address, in: entries)
-            guard index > 0, entries[index - 1].address == address, entries[index - 1].isFreeable else { return nil }
-            entries[index - 1].isFreePending = true
-            return entries[index - 1]
-        }
-        guard let marked else { throw .invalidValue }
+        guard let marked = entries.withLock({ $0.markFreePending(at: address) }) else { throw .invalidValue }
         return marked
     }
 
     func removeAll(of owner: Owner) {
         // The entries go after the lock, and with them possibly their pages.
-        let removed = entries.withLock { entries in
-            let removed = entries.filter { $0.owner == owner }
-            entries.removeAll { $0.owner == owner }
-            return removed
-        }
+        let removed = entries.withLock { $0.removeAll { $0.owner == owner } }
         withExtendedLifetime(removed) {}
     }
+}
 
-    /// The index of the first entry that begins after `address`.
-    private static func position(after address: UInt64, in entries: [Entry]) -> Int {
+/// Entries in the order of their addresses, in leaves of bounded size, so that neither finding nor changing one takes
+/// long when there are very many.
+private struct EntryList {
+    typealias Entry = MemoryMap.Entry
+
+    static let leafEntriesMax = 256
+
+    /// None is empty.
+    private var leaves: [[Entry]] = []
+
+    /// The last entry that begins at or before `address`.
+    func last(upTo address: UInt64) -> Entry? {
+        guard let (leaf, index) = position(upTo: address) else { return nil }
+        return leaves[leaf][index]
+    }
+
+    mutating func insert(_ entry: Entry) {
+        guard let (leaf, index) = position(upTo: entry.address) else {
+            if leaves.isEmpty { leaves.append([]) }
+            leaves[0].insert(entry, at: 0)
+            split(0)
+            return
+        }
+        leaves[leaf].insert(entry, at: index + 1)
+        split(leaf)
+    }
+
+    private mutating func split(_ leaf: Int) {
+        guard leaves[leaf].count > Self.leafEntriesMax else { return }
+        // Addresses mostly ascend: then nothing is moved, and leaves stay full.
+        let isLast = leaf == leaves.count - 1
+        let count = isLast ? leaves[leaf].count - 1 : leaves[leaf].count / 2
+        let rest = Array(leaves[leaf][count...])
+        leaves[leaf].removeSubrange(count...)
+        leaves.insert(rest, at: leaf + 1)
+    }
+
+    mutating func remove(at address: UInt64) -> Entry? {
+        guard let (leaf, index) = position(upTo: address), leaves[leaf][index].address == address else { return nil }
+        let removed = leaves[leaf].remove(at: index)
+        if leaves[leaf].isEmpty { leaves.remove(at: leaf) }
+        return removed
+    }
+
+    mutating func markFreePending(at address: UInt64) -> Entry? {
+        guard let (leaf, index) = position(upTo: address), leaves[leaf][index].address == address,
+            leaves[leaf][index].isFreeable
+        else { return nil }
+        leaves[leaf][index].isFreePending = true
+        return leaves[leaf][index]
+    }
+
+    mutating func removeAll(where matches: (Entry) -> Bool) -> [Entry] {
+        let removed = leaves.joined().filter(matches)
+        guard !removed.isEmpty else { return [] }
+        leaves = leaves.map { leaf in leaf.filter { !matches($0) } }.filter { !$0.isEmpty }
+        return removed
+    }
+
+    private func position(upTo address: UInt64) -> (leaf: Int, index: Int)? {
+        let leaf = Self.count(leaves.count) { leaves[$0][0].address <= address } - 1
+        guard leaf >= 0 else { return nil }
+        return (leaf, Self.count(leaves[leaf].count) { leaves[leaf][$0].address <= address } - 1)
+    }
+
+    /// How many of the first elements match, when none matches after one that does not.
+    private static func count(_ count: Int, _ matches: (Int) -> Bool) -> Int {
         var low = 0
-        var high = entries.count
+        var high = count
         while low < high {
             let middle = (low + high) / 2
-            if entries[middle].address <= address { low = middle + 1 } else { high = middle }
+            if matches(middle) { low = middle + 1 } else { high = middle }
         }
         return low
     }
