@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program that keeps its GPU busy: `busy SECONDS MIB` holds that memory, computes in it round after round, and checks
-// every round. It says "started" after the first, so that a test knows when to interfere with its neighbour.
+// A program that keeps its GPU busy: `busy SECONDS MIB [FILE]` holds that memory, computes in it round after round, and
+// checks every round. It says "started" after the first, so that a test knows when to interfere with its neighbour. It
+// ends after SECONDS, or as soon as FILE exists.
+#include <unistd.h>
+
 #include <chrono>
 
 #include "check.h"
@@ -11,7 +14,7 @@ __global__ void step(unsigned *values, size_t count) {
 }
 
 int main(int argc, char **argv) {
-    EXPECT(argc == 3);
+    EXPECT(argc == 3 || argc == 4);
     double seconds = std::atof(argv[1]);
     size_t bytes = std::strtoul(argv[2], nullptr, 10) << 20;
     const size_t count = 1 << 16;
@@ -32,6 +35,7 @@ int main(int argc, char **argv) {
             std::printf("started\n");
             std::fflush(stdout);
         }
+        if (argc == 4 && access(argv[3], F_OK) == 0) break;
     } while (std::chrono::steady_clock::now() - start < std::chrono::duration<double>(seconds));
     return succeed("busy");
 }

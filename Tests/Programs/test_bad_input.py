@@ -242,7 +242,7 @@ def test_interrupt_reaches_the_program(shared_gpu, cleanup):
 
 
 @pytest.mark.parametrize("options, word", [
-    (["--soft-gpu", "many"], "many"), (["--soft-gpu", "0x4096"], "0x4096"), (["--driver", "/no/such/lib.so"], "/no/such"),
+    (["--soft-gpu", "many"], "many"), (["--soft-gpu", "0x4096"], "0 GPUs"), (["--driver", "/no/such/lib.so"], "/no/such"),
 ])
 def test_manager_refuses(tmp_path, options, word):
     command = [BITFUSION, "manager", "--data-dir", tmp_path, "--bind", "127.0.0.1", "--srs-port", "0",
