@@ -13,10 +13,10 @@ struct SoftInventory: Equatable {
     var capabilityMajor: Int32 = 7
     var capabilityMinor: Int32 = 5
 
-    /// PCI bus numbers are one byte and begin at `firstBus`; no server has more GPUs than this.
-    static let countMax = 16
-    /// 1 TiB each, the address range a software GPU reserves.
-    static let mebibytesMax = 1 << 20
+    // The limits of the software `libcuda.so.1`.
+    static let countMax = 64
+    static let mebibytesMax = 512 * 1024
+    static let nameBytesMax = 255
     static let firstBus = 0x10
 
     /// Nil when the text is not such a description.
@@ -33,6 +33,7 @@ struct SoftInventory: Equatable {
             guard pair.count == 2 else { return nil }
             switch pair[0] {
             case "name":
+                guard pair[1].utf8.count <= Self.nameBytesMax else { return nil }
                 self.name = String(pair[1])
             case "cc":
                 let digits = pair[1].split(separator: ".")
