@@ -6,21 +6,12 @@ import Synchronization
 ///
 /// Every address range that a call names is looked up here before anything is read or written.
 final class MemoryMap: Sendable {
-    enum Owner: Sendable, Equatable {
-        /// Freed with the context of this handle at the latest.
-        case context(UInt64)
-        /// Stream-ordered memory of a pool, which outlives contexts.
+    enum Owner: Sendable {
+        case context
+        /// Memory that goes back to a pool.
         case pool(MemoryPool)
         /// A variable of the module of this handle; the application cannot free it.
         case module(UInt64)
-
-        static func == (one: Owner, other: Owner) -> Bool {
-            switch (one, other) {
-            case (.context(let one), .context(let other)), (.module(let one), .module(let other)): one == other
-            case (.pool(let one), .pool(let other)): one === other
-            default: false
-            }
-        }
     }
 
     /// Memory that the application knows.
@@ -29,6 +20,8 @@ final class MemoryMap: Sendable {
         /// Bytes that were asked for.
         let byteCount: Int
         let owner: Owner
+        /// The handle of the context that made it and with which it ends at the latest.
+        let context: UInt64
         /// The mapped pages; several variables share one.
         let allocation: Allocation
         /// A free has been enqueued: it cannot be freed twice.
@@ -68,11 +61,8 @@ final class MemoryMap: Sendable {
         return marked
     }
 
-    func removeAll(of owner: Owner) {
-        // The entries go after the lock, and with them possibly their pages.
-        let removed = entries.withLock { $0.removeAll { $0.owner == owner } }
-        withExtendedLifetime(removed) {}
-    }
+    /// Takes out all memory that matches.
+    func removeAll(where matches: (Entry) -> Bool) -> [Entry] { entries.withLock { $0.removeAll(where: matches) } }
 }
 
 /// Entries in the order of their addresses, in leaves of bounded size, so that neither finding nor changing one takes

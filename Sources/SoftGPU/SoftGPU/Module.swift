@@ -87,7 +87,8 @@ final class Module: Sendable {
         guard let memory else { return [] }
         return variables.values.map { variable in
             MemoryMap.Entry(
-                address: variable.address, byteCount: variable.byteCount, owner: .module(bits), allocation: memory)
+                address: variable.address, byteCount: variable.byteCount, owner: .module(bits), context: context,
+                allocation: memory)
         }
     }
 

@@ -70,9 +70,11 @@ extension SoftGPU {
         functions.removeAll { $0.module.context == context.bits }
         for module in modules.removeAll(where: { $0.context == context.bits }) {
             module.unload()
-            memoryMap.removeAll(of: .module(module.bits))
         }
-        memoryMap.removeAll(of: .context(context.bits))
+        for entry in memoryMap.removeAll(where: { $0.context == context.bits }) {
+            if case .pool(let pool) = entry.owner { pool.release(entry.allocation) }
+        }
+        context.noteSynchronization()
         context.clear()
     }
 

@@ -7,7 +7,7 @@ extension SoftGPU {
     package func cuMemAlloc_v2(_ context: ContextHandle, bytesize: Int) throws(CUDAError) -> CUdeviceptr {
         let context = try self.context(context)
         let allocation = try context.device.allocate(bytesize)
-        remember(allocation, bytesize, .context(context.bits))
+        remember(allocation, bytesize, .context, context)
         return CUdeviceptr(allocation.address)
     }
 
@@ -28,8 +28,8 @@ extension SoftGPU {
         guard dptr != 0 else { return }
         let entry = try memoryMap.beginFree(at: UInt64(dptr))
         // Work that was enqueued before may use it, also work of a peer.
-        owner(of: entry)?.waitForAll()
         context.waitForAll()
+        if entry.context != context.bits { contexts[entry.context]?.waitForAll() }
         finishFree(entry)
         try context.checkHealth()
     }
@@ -39,14 +39,13 @@ extension SoftGPU {
         return (memory.freeBytes, memory.totalBytes)
     }
 
-    private func remember(_ allocation: Allocation, _ byteCount: Int, _ owner: MemoryMap.Owner) {
+    private func remember(
+        _ allocation: Allocation, _ byteCount: Int, _ owner: MemoryMap.Owner, _ context: Context
+    ) {
         memoryMap.insert(
-            MemoryMap.Entry(address: allocation.address, byteCount: byteCount, owner: owner, allocation: allocation))
-    }
-
-    private func owner(of entry: MemoryMap.Entry) -> Context? {
-        guard case .context(let bits) = entry.owner else { return nil }
-        return contexts[bits]
+            MemoryMap.Entry(
+                address: allocation.address, byteCount: byteCount, owner: owner, context: context.bits,
+                allocation: allocation))
     }
 
     /// Ends an allocation whose free was begun.
@@ -85,7 +84,7 @@ extension SoftGPU {
             stream.wait(for: stream.position.sequence)
             allocation = try pool.allocate(byteCount)
         }
-        remember(allocation, byteCount, .pool(pool))
+        remember(allocation, byteCount, .pool(pool), context)
         return CUdeviceptr(allocation.address)
     }
 

@@ -40,7 +40,9 @@ extension SoftGPU {
         context.waitForAll()
         modules.remove(module.bits)
         functions.removeAll { $0.module === module }
-        memoryMap.removeAll(of: .module(module.bits))
+        _ = memoryMap.removeAll { entry in
+            if case .module(module.bits) = entry.owner { true } else { false }
+        }
         module.unload()
     }
 
