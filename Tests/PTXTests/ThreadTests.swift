@@ -261,6 +261,56 @@ import Testing
         #expect(values.allSatisfy { $0 == 50 })
     }
 
+    /// The grid barrier of CUDA's device runtime, which a program leaves open.
+    @Test func gridsSynchronise() throws {
+        let declarations = """
+            .extern .func (.param .b64 r) cudaCGGetIntrinsicHandle(.param .b32 s);
+            .extern .func (.param .b32 r) cudaCGSynchronize(.param .b64 h, .param .b32 f);
+            """
+        let sync = """
+            { .param .b64 h; st.param.b64 [h], %d1; .param .b32 f; st.param.b32 [f], 0; .param .b32 r;
+              call.uni (r), cudaCGSynchronize, (h, f); ld.param.b32 %r9, [r]; }
+            """
+        let harness = try KernelHarness(
+            KernelHarness.kernel(
+                """
+                { .param .b32 s; st.param.b32 [s], 1; .param .b64 h;
+                  call.uni (h), cudaCGGetIntrinsicHandle, (s); ld.param.b64 %d1, [h]; }
+                atom.global.add.u32 %r1, [%p], 1;
+                \(sync)
+                ld.volatile.global.u32 %r2, [%p];
+                \(sync)
+                atom.global.add.u32 %r1, [%p], 1;
+                \(sync)
+                ld.volatile.global.u32 %r3, [%p];
+                mov.u32 %r4, %ctaid.x; mov.u32 %r5, %ntid.x; mad.lo.u32 %r4, %r4, %r5, %t;
+                mad.wide.u32 %a, %r4, 8, %p;
+                st.global.u32 [%a+8], %r2; st.global.u32 [%a+12], %r3;
+                """, extra: declarations))
+        var values = [UInt32](repeating: 0, count: 2 + 2 * 12 * 40)
+        #expect(try harness.run(grid: 12, block: 40, cooperative: true, on: &values) == .completed)
+        #expect((0..<480).allSatisfy { values[2 + 2 * $0] == 480 && values[3 + 2 * $0] == 960 })
+    }
+
+    @Test func localVariablesKeepTheirAlignment() throws {
+        let harness = try perThread(
+            """
+            .local .align 256 .b8 space[40];
+            mov.u64 %d1, space;
+            st.local.u32 [space], %t;
+            bar.sync 0;
+            ld.volatile.local.u32 %r2, [space];
+            cvt.u32.u64 %r1, %d1;
+            and.b32 %r1, %r1, 255;
+            shl.b32 %r1, %r1, 16;
+            or.b32 %r1, %r1, %r2;
+            st.u32 [%a], %r1;
+            """)
+        var values = [UInt32](repeating: 0, count: 70)
+        #expect(try harness.run(block: 70, on: &values) == .completed)
+        #expect(values == (0..<70).map { $0 })
+    }
+
     static let atomics: [(instruction: String, start: UInt64, operand: UInt64, threads: UInt32, result: UInt64)] = [
         ("add.u32", 5, 3, 100, 305), ("add.u64", .max, 1, 64, 63), ("add.s32", 0, 0xFFFF_FFFF, 10, 0xFFFF_FFF6),
         ("min.s32", 7, 0xFFFF_FFFF, 3, 0xFFFF_FFFF), ("min.u32", 7, 0xFFFF_FFFF, 3, 7),

@@ -103,7 +103,7 @@ static int prepare(struct sg_core *core, struct slot *slot, struct sg_launch *la
     block->launch = launch;
     block->parameters = launch->parameters;
     block->grid = launch->grid_id;
-    block->cooperation = launch->cooperation;
+    block->cooperation = launch->cooperative ? launch->cooperation : NULL;
     block->processor = core->processor;
     block->dynamic_shared = launch->dynamic_shared;
     block->total_shared = launch->dynamic_shared + launch->static_shared;
@@ -118,7 +118,7 @@ static int prepare(struct sg_core *core, struct slot *slot, struct sg_launch *la
         block->frames = NULL;
         return 1;
     }
-    const uint64_t stride = (launch->frame_bytes + 63) & ~63ull;
+    const uint64_t stride = launch->frame_bytes;
     const uint64_t threads = (uint64_t)launch->block[0] * launch->block[1] * launch->block[2];
     if (!ensure_frames(slot, stride * threads)) return 0;
     block->frames = slot->frames;

@@ -124,7 +124,7 @@ extension KernelEmitter {
         functions += """
             define ptr @\(name)(\(Self.identity)) presplitcoroutine nounwind {
             entry:
-              %id = call token @llvm.coro.id(i32 64, ptr null, ptr null, ptr null)
+              %id = call token @llvm.coro.id(i32 \(layout.frameAlignment), ptr null, ptr null, ptr null)
               %size = call i64 @llvm.coro.size.i64()
               %stride.p = getelementptr i8, ptr %block, i64 \(BlockField.frameStride)
               %stride = load i64, ptr %stride.p
@@ -140,7 +140,7 @@ extension KernelEmitter {
               %frame.index = zext i32 %linear to i64
               %frame.offset = mul nuw nsw i64 %frame.index, %stride
               %frame = getelementptr i8, ptr %frames, i64 %frame.offset
-              %handle = call ptr @llvm.coro.begin(token %id, ptr align 64 %frame)
+              %handle = call ptr @llvm.coro.begin(token %id, ptr align \(layout.frameAlignment) %frame)
             \(entry)  br label %body
             body:
             \(body)thread.end:

@@ -18,6 +18,8 @@ struct KernelLayout: Sendable {
     private(set) var sharedBytes = 0
     private(set) var localBytes = 0
     private(set) var registers = 0
+    /// What the frames of coroutines must be aligned to, so that each local variable in them is; a page at most.
+    private(set) var frameAlignment = 64
 
     init(kernel: Int, _ linker: Linker, _ graph: CallGraph) {
         let function = linker.functions[kernel].function
@@ -34,7 +36,10 @@ struct KernelLayout: Sendable {
             let linked = linker.functions[index]
             registers += linked.function.registers.reduce(0) { $0 + ($1.type.bits + 31) / 32 }
             for (position, variable) in linked.function.variables.enumerated() {
-                if variable.space == .local { localBytes += variable.size }
+                if variable.space == .local {
+                    localBytes += variable.size
+                    frameAlignment = min(max(frameAlignment, variable.alignment), 4096)
+                }
                 guard variable.space == .shared else { continue }
                 let key = LocalVariable(function: index, variable: position)
                 if variable.count == 0 {

@@ -40,6 +40,7 @@ package final class PTXProgram: Sendable {
     package init(sources: [[UInt8]]) throws(PTXError) {
         var modules: [Module] = []
         for source in sources { modules.append(try Parser.parse(source)) }
+        if let library = try SystemLibrary.module(for: modules) { modules.append(library) }
         let linker = try Linker(modules)
         let graph = CallGraph(linker)
         kernelFunctions = linker.functions.indices.filter { linker.functions[$0].function.isKernel }
@@ -118,7 +119,8 @@ package final class PTXProgram: Sendable {
         }
         let start = unsafeBitCast(code.address, to: sg_start_function.self)
         return CompiledKernel(
-            description: kernels[index], code: code, loop: nil, start: start, frameBytes: Self.frameBytes(of: start))
+            description: kernels[index], code: code, loop: nil, start: start,
+            frameBytes: KernelLayout.align(Self.frameBytes(of: start), layout.frameAlignment))
     }
 
     /// Asks a coroutine for the size of its frame: with no room for any, it stores the size and does nothing else.

@@ -86,7 +86,7 @@ struct sg_block {
     uint32_t dynamic_shared;
     uint32_t total_shared;
     uint64_t grid;
-    void *cooperation;  // 64 zeroed bytes per launch, for grid barriers (%envreg1, %envreg2).
+    void *cooperation;  // 64 zeroed bytes per cooperative launch, for grid barriers (%envreg1, %envreg2).
 
     // The scheduler's own.
     uint32_t thread_count;
@@ -112,7 +112,7 @@ typedef void *(*sg_start_function)(struct sg_block *block, char *memory, uint32_
 struct sg_launch {
     sg_loop_function loop;    // Runs all threads of a block, for kernels in which no thread waits for another; or NULL.
     sg_start_function start;  // Starts one thread as a coroutine.
-    uint64_t frame_bytes;
+    uint64_t frame_bytes;     // Of one thread, a multiple of its alignment.
     const void *parameters;
     uint32_t grid[3];
     uint32_t block[3];
