@@ -292,6 +292,41 @@ import Testing
         #expect((0..<480).allSatisfy { values[2 + 2 * $0] == 480 && values[3 + 2 * $0] == 960 })
     }
 
+    /// The grid barrier as nvcc writes it: a word of the workspace whose top bit flips when all blocks have come.
+    @Test func gridsSynchroniseAsCompiledInline() throws {
+        let harness = try KernelHarness(
+            KernelHarness.kernel(
+                """
+                mov.u32 %r1, %envreg2; cvt.u64.u32 %d1, %r1;
+                mov.u32 %r2, %envreg1; cvt.u64.u32 %d2, %r2;
+                bfi.b64 %d3, %d2, %d1, 32, 32;
+                setp.eq.u64 %q1, %d3, 0;
+                @%q1 trap;
+                atom.global.add.u32 %r3, [%p], 1;
+                barrier.sync 0;
+                setp.ne.u32 %q2, %t, 0;
+                @%q2 bra MEET;
+                mov.u32 %r4, %nctaid.x; mov.u32 %r5, %ctaid.x;
+                setp.eq.u32 %q3, %r5, 0;
+                sub.u32 %r6, -2147483647, %r4;
+                selp.b32 %r7, %r6, 1, %q3;
+                atom.add.release.gpu.u32 %r8, [%d3+4], %r7;
+                WAIT:
+                ld.acquire.gpu.u32 %r9, [%d3+4];
+                xor.b32 %r10, %r9, %r8;
+                setp.gt.s32 %q4, %r10, -1;
+                @%q4 bra WAIT;
+                MEET:
+                barrier.sync 0;
+                ld.global.u32 %r11, [%p];
+                setp.ne.u32 %q5, %r11, 630;
+                @%q5 trap;
+                """))
+        var values: [UInt32] = [0]
+        #expect(try harness.run(grid: 9, block: 70, cooperative: true, on: &values) == .completed)
+        #expect(try harness.run(grid: 9, block: 70, on: &values) == .trapped)
+    }
+
     @Test func localVariablesKeepTheirAlignment() throws {
         let harness = try perThread(
             """

@@ -27,9 +27,9 @@ extension KernelEmitter {
         case "cluster_nctarank", "cluster_nctaid.x", "cluster_nctaid.y", "cluster_nctaid.z": return integer(1, .i32)
         case "clusterid.x", "clusterid.y", "clusterid.z": return field(BlockField.ctaid + axis(name), .i32)
         case "nclusterid.x", "nclusterid.y", "nclusterid.z": return field(BlockField.nctaid + axis(name), .i32)
-        // The address of the launch's workspace for grid barriers, in two halves.
-        case "envreg1": return resize(field(BlockField.cooperation, .i64), .i32, signed: false)
-        case "envreg2": return resize(binary("lshr", field(BlockField.cooperation, .i64), 32), .i32, signed: false)
+        // The address of the launch's workspace for grid barriers, upper half first.
+        case "envreg2": return resize(field(BlockField.cooperation, .i64), .i32, signed: false)
+        case "envreg1": return resize(binary("lshr", field(BlockField.cooperation, .i64), 32), .i32, signed: false)
         default:
             if name.hasPrefix("lanemask_") { return laneMask(name) }
             return integer(0, name == "current_graph_exec" ? .i64 : .i32)

@@ -29,7 +29,7 @@ enum SystemLibrary {
             .reg .b64 %h;
             mov.u32 %r1, %envreg1;
             mov.u32 %r2, %envreg2;
-            mov.b64 %h, {%r1, %r2};
+            mov.b64 %h, {%r2, %r1};
             st.param.b64 [handle], %h;
             ret;
         }
