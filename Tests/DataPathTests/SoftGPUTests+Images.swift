@@ -73,9 +73,10 @@ import Testing
 
     @Test func linkedImagesHoldTheirTexts() throws {
         let texts = [Self.text(75), Self.text(50), []]
-        let image = LinkedImage.make(of: texts)
+        let image = LinkedImage.make(of: texts, registersMax: 38)
         var log = JITLog()
         #expect(try ModuleImage.sources(in: image, capability: 75, log: &log) == texts)
+        #expect(try LinkedImage.registersMax(in: image) == 38)
         for length in 8..<image.count {
             #expect(throws: CUDAError.invalidImage) { try LinkedImage.sources(in: Array(image[..<length])) }
         }

@@ -11,6 +11,8 @@ final class Module: Sendable {
     let context: UInt64
     let executor: KernelExecutor
     let program: PTXProgram
+    /// What the program allowed its kernels (CU_JIT_MAX_REGISTERS); 0 for no limit. It only shows in their attributes.
+    let registersMax: Int
     /// Holds all variables of the module, one after the other; nil without any.
     private let memory: Allocation?
     private let variables: [String: Variable]
@@ -43,13 +45,14 @@ final class Module: Sendable {
 
     init(
         bits: UInt64, context: UInt64, program: PTXProgram, memory: Allocation?, variables: [String: Variable],
-        executor: KernelExecutor
+        registersMax: UInt32, executor: KernelExecutor
     ) {
         self.bits = bits
         self.context = context
         self.program = program
         self.memory = memory
         self.variables = variables
+        self.registersMax = Int(registersMax)
         self.executor = executor
     }
 
@@ -149,7 +152,9 @@ final class Function: Sendable {
     /// of the kernel can have.
     var registers: Int {
         let registersMax = DeviceProfile.registersPerMultiprocessor / max(1, description.maxThreadsPerBlock)
-        return min(description.registers, registersMax / Occupancy.registerGranule * Occupancy.registerGranule)
+        let possible = registersMax / Occupancy.registerGranule * Occupancy.registerGranule
+        let allowed = module.registersMax > 0 ? module.registersMax : possible
+        return min(description.registers, possible, allowed)
     }
 
     /// The value of each CUfunction_attribute by its number.

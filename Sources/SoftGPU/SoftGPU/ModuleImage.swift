@@ -74,17 +74,21 @@ enum ModuleImage {
 
 /// What the linker returns: the PTX texts that belong together.
 ///
-/// Layout, little-endian: 8 bytes of magic, u32 number of texts, then for each text u32 its length and its bytes.
+/// Layout, little-endian: 8 bytes of magic, u32 number of blocks, then for each block u32 its length and its bytes. The
+/// first block is the u32 CU_JIT_MAX_REGISTERS, or 0; the others are the texts. The exported functions find the end of
+/// an image by the lengths, so they know them too (Shim, `Image`).
 enum LinkedImage {
     private static let magic: [UInt8] = Array("BFPTXLNK".utf8)
     /// Inputs of one link.
-    static let sourcesMax = 65_536
+    static let sourcesMax = 65_535
 
     static func isOne(_ image: [UInt8]) -> Bool { image.starts(with: magic) }
 
-    static func make(of sources: [[UInt8]]) -> [UInt8] {
+    static func make(of sources: [[UInt8]], registersMax: UInt32) -> [UInt8] {
         var image = magic
-        append(UInt32(sources.count), to: &image)
+        append(UInt32(sources.count + 1), to: &image)
+        append(4, to: &image)
+        append(registersMax, to: &image)
         for source in sources {
             append(UInt32(source.count), to: &image)
             image += source
@@ -92,19 +96,29 @@ enum LinkedImage {
         return image
     }
 
+    /// What the linker was told; 0 for other images.
+    static func registersMax(in image: [UInt8]) throws(CUDAError) -> UInt32 {
+        guard isOne(image), let first = try blocks(in: image).first else { return 0 }
+        return try LittleEndianReader(first).uint32(at: 0)
+    }
+
     static func sources(in image: [UInt8]) throws(CUDAError) -> [[UInt8]] {
+        try blocks(in: image).dropFirst().map { Array($0) }
+    }
+
+    private static func blocks(in image: [UInt8]) throws(CUDAError) -> [ArraySlice<UInt8>] {
         let reader = LittleEndianReader(image)
         var offset = magic.count
         let count = Int(try reader.uint32(at: offset))
-        guard count <= sourcesMax else { throw .invalidImage }
+        guard (1...sourcesMax + 1).contains(count) else { throw .invalidImage }
         offset += 4
-        var sources: [[UInt8]] = []
+        var blocks: [ArraySlice<UInt8>] = []
         for _ in 0..<count {
             let length = Int(try reader.uint32(at: offset))
-            sources.append(Array(try reader.bytes(at: offset + 4, count: length)))
+            blocks.append(try reader.bytes(at: offset + 4, count: length))
             offset += 4 + length
         }
-        return sources
+        return blocks
     }
 
     private static func append(_ value: UInt32, to image: inout [UInt8]) {

@@ -14,13 +14,21 @@ extension SoftGPU {
         let sources = try ModuleImage.sources(in: bytes, capability: context.device.profile.capability, log: &log)
         let program = try Self.program(of: sources, log: &log)
         let (memory, variables) = try Module.place(program, on: context.device)
+        let registersMax = try Self.registersMax(options, for: bytes)
         let module = try modules.insert { bits in
             Module(
                 bits: bits, context: context.bits, program: program, memory: memory, variables: variables,
-                executor: executor)
+                registersMax: registersMax, executor: executor)
         }
         for entry in module.entries { memoryMap.insert(entry) }
         return ModuleHandle(bits: module.bits)
+    }
+
+    /// CU_JIT_MAX_REGISTERS as it is told here, or was told the linker that made the image; 0 for none.
+    private static func registersMax(_ options: [JITOption], for image: [UInt8] = []) throws(CUDAError) -> UInt32 {
+        let option = options.last { $0.option == CU_JIT_MAX_REGISTERS.rawValue }
+        guard let option else { return try LinkedImage.registersMax(in: image) }
+        return UInt32(truncatingIfNeeded: option.value)
     }
 
     private static func program(of sources: [[UInt8]], log: inout JITLog) throws(CUDAError) -> PTXProgram {
@@ -92,7 +100,7 @@ extension SoftGPU {
         }
         // What cannot be linked is told here, not when the result is loaded.
         _ = try Self.program(of: sources, log: &log)
-        return LinkedImage.make(of: sources)
+        return LinkedImage.make(of: sources, registersMax: try Self.registersMax(options))
     }
 
     // MARK: Functions
