@@ -22,12 +22,17 @@ struct TableID: Hashable {
 
 /// The tables behind `cuGetExportTable`: functions without a public name that NVIDIA's runtime and libraries call.
 ///
-/// A table is an array of words: the first is its length in bytes, then come functions. Callers do not check the length,
-/// so tables are long and every unknown place holds a function that returns 0. They live as long as the process.
+/// A table is an array of words: the first is its length in bytes, then come functions. Callers reach past the length
+/// without a look at it, so tables are long and every unknown place holds a function that returns 0. The one length that
+/// is checked is the integrity table's. They live as long as the process.
 /// What each function does was found by watching unmodified runtimes and libraries call a driver.
 struct ExportTables: Sendable {
     /// Words of each table, the length included. The longest that is known has 64.
     private static let wordCount = 128
+
+    /// The length that the integrity table states, in words. Runtimes 11.x refuse every call with
+    /// cudaErrorSoftwareValidityNotEstablished if it is anything else; later ones do not mind.
+    private static let integrityWordCount = 3
 
     static let shared = ExportTables()
 
@@ -42,7 +47,7 @@ struct ExportTables: Sendable {
             1: TableSlots.loadFromWrapper, 2: TableSlots.primaryContext, 6: TableSlots.loadFromWrapper,
             8: TableSlots.loadFromContainer,
         ])
-        integrity = Self.sized([1: integrityFunction])
+        integrity = Self.sized([1: integrityFunction], statedWordCount: Self.integrityWordCount)
         addresses = [
             TableID(0x6bd5fb6c_5bf4e74a, 0x8987d939_12fd9df9): runtime,
             TableID(0xa094798c_2e742e74, 0x93f20800_200c0a66): Self.sized([
@@ -63,10 +68,10 @@ struct ExportTables: Sendable {
 
     func address(of id: TableID) -> UnsafeRawPointer? { addresses[id].flatMap(UnsafeRawPointer.init(bitPattern:)) }
 
-    private static func sized(_ slots: [Int: UInt]) -> UInt {
+    private static func sized(_ slots: [Int: UInt], statedWordCount: Int = wordCount) -> UInt {
         let words = UnsafeMutablePointer<UInt>.allocate(capacity: wordCount)
         words.initialize(repeating: TableSlots.unknown, count: wordCount)
-        words[0] = UInt(wordCount * MemoryLayout<UInt>.size)
+        words[0] = UInt(statedWordCount * MemoryLayout<UInt>.size)
         for (slot, function) in slots { words[slot] = function }
         return UInt(bitPattern: words)
     }
