@@ -59,7 +59,8 @@ import Testing
         for grant in scheduler.granted.values {
             #expect(Set(grant.gpus).count == grant.gpus.count, "seed \(seed): a GPU twice in one grant")
         }
-        // The first in the queue waits only while it does not fit: a scheduler with the same grants and no queue says so.
+        // The first in the queue waits only while it does not fit: a scheduler with the same grants and no queue says
+        // so.
         if let first = scheduler.waiting.first {
             #expect(!fitsAtOnce(first.demand, in: scheduler), "seed \(seed): the first in the queue fits and waits")
         }
@@ -87,8 +88,8 @@ import Testing
         }
     }
 
-    /// The rule of the queue, against a scheduler that lets nobody pass: whatever ends, and in whatever order, the first
-    /// in the queue is served after the same events in both.
+    /// The rule of the queue, against a scheduler that lets nobody pass: whatever ends, and in whatever order, the
+    /// first in the queue is served after the same events in both.
     @Test(arguments: 0..<150) func passingDoesNotDelayTheFirst(seed: Int) throws {
         var chance = SplitMix64(state: UInt64(seed) &+ 1_000_000)
         let sizes = (0..<Int.random(in: 1...4, using: &chance)).map { _ in

@@ -136,7 +136,10 @@ package final class ResourceScheduler: Sendable {
         }
     }
 
+    /// Performs what the scheduler decides; a server that stops decides nothing any more, or the end of one allocation
+    /// would grant the next.
     private func decide(_ state: inout State, _ event: Scheduler.Event) {
+        guard !state.isStopping else { return }
         for action in state.scheduler.handle(event) {
             state.wakers[action.request]?.wake()
             switch action {

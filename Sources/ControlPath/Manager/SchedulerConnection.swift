@@ -48,7 +48,8 @@ struct SchedulerConnection {
         }
         guard version == SchedulerRequest.version else {
             try refuse(
-                "version \(version) of the scheduler's protocol is not known here, which speaks \(SchedulerRequest.version)"
+                "version \(version) of the scheduler's protocol is not known here, which speaks "
+                    + "\(SchedulerRequest.version)"
             )
             return false
         }

@@ -2,7 +2,8 @@ import FoundationEssentials
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 
-/// The servers that a command may use: from `-l`, from the file of `-s`, from the user's or from the system's servers.conf.
+/// The servers that a command may use: from `-l`, from the file of `-s`, from the user's or from the system's
+/// servers.conf.
 package enum ServerList {
     /// What is wrong with a list, in words.
     package struct Failure: Error, Sendable, Equatable {
@@ -58,7 +59,8 @@ package enum ServerList {
         throw Failure(
             kind: .missing,
             message:
-                "no servers are known: name one with -l ADDRESS, or list them in \(candidates.joined(separator: " or "))"
+                "no servers are known: name one with -l ADDRESS, or list them in "
+                + candidates.joined(separator: " or ")
         )
     }
 

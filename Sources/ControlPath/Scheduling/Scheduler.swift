@@ -3,8 +3,9 @@ package import Pool
 
 /// Decides who holds which GPU of one server.
 ///
-/// A value with no clock, no socket and no store: events come in, actions come out. The service performs the actions; the
-/// simulation checks them. The sum of the partitions of a GPU never exceeds its memory, and a whole GPU is nobody else's.
+/// A value with no clock, no socket and no store: events come in, actions come out. The service performs the actions;
+/// the simulation checks them. The sum of the partitions of a GPU never exceeds its memory, and a whole GPU is nobody
+/// else's.
 package struct Scheduler: Sendable {
     package typealias RequestID = Int
 
@@ -111,8 +112,8 @@ package struct Scheduler: Sendable {
 
     /// Grants what fits, first come, first served.
     ///
-    /// What each earlier waiting request needs stays reserved on every GPU that it could use. So a later request passes it
-    /// only where there is room for both at once, and cannot delay it, whichever task ends first.
+    /// What each earlier waiting request needs stays reserved on every GPU that it could use. So a later request passes
+    /// it only where there is room for both at once, and cannot delay it, whichever task ends first.
     private mutating func grantWaiting() -> [Action] {
         var actions: [Action] = []
         var reservedMiB = [Int](repeating: 0, count: gpus.count)

@@ -7,8 +7,8 @@ import Wire
 
 /// Gives every application that connects a worker process of its own.
 ///
-/// It reads the hello, checks the ticket, passes the socket to a worker and keeps nothing of it: from then on the worker
-/// is the only one that holds the connection.
+/// It reads the hello, checks the ticket, passes the socket to a worker and keeps nothing of it: from then on the
+/// worker is the only one that holds the connection.
 final class Dispatcher: Sendable {
     /// What a ticket is good for.
     struct Admission: Sendable {
@@ -68,7 +68,8 @@ final class Dispatcher: Sendable {
         guard hello.major == Hello.major else {
             return refuse(
                 socket, .wrongVersion,
-                "the client speaks protocol version \(hello.major) and this server version \(Hello.major); install the same release on both"
+                "the client speaks protocol version \(hello.major) and this server version \(Hello.major); "
+                    + "install the same release on both"
             )
         }
         guard let admission = admit(hello.ticket) else {

@@ -52,7 +52,8 @@ final class WorkerProcess: Sendable {
 
 /// Workers that have been started ahead, so that an application does not wait for a process and its driver.
 ///
-/// One thread starts them all and lives as long as the daemon: the kernel ends a worker with the thread that started it.
+/// One thread starts them all and lives as long as the daemon: the kernel ends a worker with the thread that started
+/// it.
 final class WorkerStock: Sendable {
     private struct State {
         /// Their driver is not ready yet.

@@ -34,7 +34,8 @@ enum HelpText {
         let lists = groups.map { group in
             group.title + "\n"
                 + group.commands.map { command in
-                    "        \(command.name)\(String(repeating: " ", count: width - command.name.count + 2))\(command.summary)\n"
+                    "        \(command.name)" + String(repeating: " ", count: width - command.name.count + 2)
+                        + command.summary + "\n"
                 }.joined()
         }.joined(separator: "\n")
         return """
