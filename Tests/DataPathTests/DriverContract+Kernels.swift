@@ -225,14 +225,20 @@ import Testing
     func launchesTogetherOnlyIfTheDeviceCan(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         let device = try fixture.driver.describe().devices[0]
-        guard device[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH] == 0 else { return }
         let empty = try fixture.function("empty", in: ContractPTX.add)
-        fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED) {
+        func launch(blocks: UInt32) throws {
             try fixture.driver.cuLaunchKernel(
                 fixture.context, f: empty.function,
-                LaunchGeometry(grid: (1, 1, 1), block: (1, 1, 1), isCooperative: true), stream: .legacyDefault,
+                LaunchGeometry(grid: (blocks, 1, 1), block: (1, 1, 1), isCooperative: true), stream: .legacyDefault,
                 parameters: UnsafeRawBufferPointer(start: nil, count: 0))
         }
+        guard device[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH] == 1 else {
+            fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED) { try launch(blocks: 1) }
+            return
+        }
+        try launch(blocks: 2)
+        try fixture.synchronize()
+        fixture.expectRefusal(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) { try launch(blocks: 1 << 24) }
     }
 
     // MARK: Failures
