@@ -13,12 +13,11 @@ struct DriverChoice {
 
     /// Throws when the specification of the software GPUs is none.
     ///
-    /// What follows its first comma, the driver checks.
+    /// What is possible, the driver knows.
     init(driver: String?, softGPU: String?) throws {
         if let softGPU {
             let sizes = softGPU.prefix { $0 != "," }.split(separator: "x", omittingEmptySubsequences: false)
-            guard sizes.count == 2, let count = Int(sizes[0]), let mebibytes = Int(sizes[1]), count > 0, mebibytes > 0
-            else {
+            guard sizes.count == 2, sizes.allSatisfy({ UInt($0) != nil }) else {
                 throw ValidationError(
                     "--soft-gpu '\(softGPU)' is not a number of GPUs and the MiB of each, such as 2x4096")
             }
