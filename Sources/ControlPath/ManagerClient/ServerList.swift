@@ -1,5 +1,5 @@
-import FoundationEssentials
 // SPDX-License-Identifier: Apache-2.0
+import FoundationEssentials
 import Glibc
 
 /// The servers that a command may use: from `-l`, from the file of `-s`, from the user's or from the system's
