@@ -4,7 +4,9 @@ import Driver
 import Shim
 import Synchronization
 
-/// A driver that writes down what it is asked and does nothing. Handles and addresses are consecutive numbers.
+/// A driver that writes down what it is asked and does nothing.
+///
+/// Handles and addresses are consecutive numbers.
 final class FakeDriver: Driver {
     struct State {
         var calls: [String] = []

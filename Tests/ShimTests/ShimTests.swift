@@ -7,8 +7,9 @@ import Testing
 
 @testable import Shim
 
-/// A shim on a driver that only writes down what it is asked. Each test runs on a thread of its own, because the stack of
-/// contexts belongs to a thread.
+/// A shim on a driver that only writes down what it is asked.
+///
+/// Each test runs on a thread of its own, because the stack of contexts belongs to a thread.
 struct Harness: @unchecked Sendable {
     let driver = FakeDriver()
     let shim: Shim
@@ -35,7 +36,8 @@ struct Harness: @unchecked Sendable {
         pthread_create(
             &thread, nil,
             { argument in
-                let job = Unmanaged<Job>.fromOpaque(argument!).takeUnretainedValue()
+                guard let argument else { return nil }
+                let job = Unmanaged<Job>.fromOpaque(argument).takeUnretainedValue()
                 job.result = Result { try job.work() }
                 return nil
             }, Unmanaged.passUnretained(job).toOpaque())

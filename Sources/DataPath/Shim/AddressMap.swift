@@ -40,7 +40,9 @@ struct Allocation: BitwiseCopyable {
     }
 }
 
-/// What every known address belongs to, by ascending address. Ranges do not overlap.
+/// What every known address belongs to, by ascending address.
+///
+/// Ranges do not overlap.
 final class AddressMap: Sendable {
     private let allocations = Mutex<[Allocation]>([])
     private let reservations = AddressReservations()
@@ -110,7 +112,9 @@ final class AddressMap: Sendable {
         }
     }
 
-    /// Forgets the device memory of a context that ended. Host memory stays until it is freed or unregistered.
+    /// Forgets the device memory of a context that ended.
+    ///
+    /// Host memory stays until it is freed or unregistered.
     func removeAll(ofContext bits: UInt64) {
         let removed = allocations.withLock { allocations in
             let isEnded = { (allocation: Allocation) in allocation.contextBits == bits && allocation.kind.isOnDevice }
@@ -121,7 +125,9 @@ final class AddressMap: Sendable {
         for allocation in removed where allocation.kind == .device { release(allocation) }
     }
 
-    /// Keeps host memory away from a new range of device memory. False if some is already there.
+    /// Keeps host memory away from a new range of device memory.
+    ///
+    /// False if some is already there.
     func reserve(_ base: CUdeviceptr, _ byteCount: Int) -> Bool {
         !reservesAddresses || reservations.reserve(base, byteCount)
     }

@@ -3,8 +3,10 @@ import CCUDA
 import Glibc
 import Synchronization
 
-/// Address ranges of device memory that is outside this process, kept free of host memory here, so that an address alone
-/// tells what it is. Ranges are reserved in chunks, without access and without memory behind them.
+/// Address ranges of device memory that is outside this process, kept free of host memory here, so that an address
+/// alone tells what it is.
+///
+/// Ranges are reserved in chunks, without access and without memory behind them.
 final class AddressReservations: Sendable {
     /// The step in which drivers place allocations.
     static let chunkBytes: UInt64 = 2 << 20
@@ -12,7 +14,9 @@ final class AddressReservations: Sendable {
     /// How many allocations lie in each reserved chunk.
     private let uses = Mutex<[UInt64: Int]>([:])
 
-    /// Reserves the chunks of a range. False, with nothing reserved, if one of them has host memory.
+    /// Reserves the chunks of a range.
+    ///
+    /// False, with nothing reserved, if one of them has host memory.
     func reserve(_ base: CUdeviceptr, _ byteCount: Int) -> Bool {
         uses.withLock { uses in
             let chunks = Self.chunks(base, byteCount)

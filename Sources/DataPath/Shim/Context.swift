@@ -3,8 +3,10 @@ import CCUDA
 import Driver
 import Synchronization
 
-/// A context as the application sees it. It outlives its activations: a primary context has one handle for the life of
-/// the process, before it is first retained and after each reset.
+/// A context as the application sees it.
+///
+/// It outlives its activations: a primary context has one handle for the life of the process, before it is first
+/// retained and after each reset.
 final class Context: Sendable {
     struct Settings {
         var flags: UInt32 = 0

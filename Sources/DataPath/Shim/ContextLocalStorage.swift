@@ -3,7 +3,9 @@ import CCUDA
 import Driver
 import Synchronization
 
-/// Values that runtimes keep per context. A runtime looks its own up in every call, so this is only a table in memory.
+/// Values that runtimes keep per context.
+///
+/// A runtime looks its own up in every call, so this is only a table in memory.
 final class ContextLocalStorage: Sendable {
     /// Called with the context, the key and the value when the context ends underneath the runtime.
     typealias Destructor = @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Void
@@ -43,7 +45,9 @@ final class ContextLocalStorage: Sendable {
         state.withLock { $0.entries[Key(context: context.bits, key: key)]?.value }
     }
 
-    /// Removes an entry without calling its destructor. False if there is none.
+    /// Removes an entry without calling its destructor.
+    ///
+    /// False if there is none.
     func delete(_ context: Context, _ key: UInt) -> Bool {
         state.withLock { $0.entries.removeValue(forKey: Key(context: context.bits, key: key)) != nil }
     }

@@ -36,8 +36,10 @@ final class Device: Sendable {
     let driverOrdinal: Int32
     let description: DeviceDescription
     let limits: LaunchLimits
-    /// How often the primary context is retained. The lock is held while the driver makes or ends the context: other
-    /// threads that retain it meanwhile need the same outcome.
+    /// How often the primary context is retained.
+    ///
+    /// The lock is held while the driver makes or ends the context: other threads that retain it meanwhile need the
+    /// same outcome.
     let primaryRetains = Mutex(0)
     let pools = Mutex(PoolState())
 
@@ -71,7 +73,9 @@ final class Device: Sendable {
 }
 
 /// Chooses devices as CUDA_VISIBLE_DEVICES says: numbers or beginnings of UUIDs, in their order; the first entry that
-/// names none ends the list. A device named twice makes the whole list void.
+/// names none ends the list.
+///
+/// A device named twice makes the whole list void.
 func visibleDevices(_ descriptions: [DeviceDescription], _ variable: String?) -> [Device] {
     let all = descriptions.indices.map {
         Device(ordinal: Int32($0), driverOrdinal: Int32($0), description: descriptions[$0])

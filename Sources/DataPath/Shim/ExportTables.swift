@@ -27,11 +27,15 @@ struct TableID: Hashable {
 /// is checked is the integrity table's. They live as long as the process.
 /// What each function does was found by watching unmodified runtimes and libraries call a driver.
 struct ExportTables: Sendable {
-    /// Words of each table, the length included. The longest that is known has 64.
+    /// Words of each table, the length included.
+    ///
+    /// The longest that is known has 64.
     private static let wordCount = 128
 
-    /// The length that the integrity table states, in words. Runtimes 11.x refuse every call with
-    /// cudaErrorSoftwareValidityNotEstablished if it is anything else; later ones do not mind.
+    /// The length that the integrity table states, in words.
+    ///
+    /// Runtimes 11.x refuse every call with cudaErrorSoftwareValidityNotEstablished if it is anything else; later ones
+    /// do not mind.
     private static let integrityWordCount = 3
 
     static let shared = ExportTables()

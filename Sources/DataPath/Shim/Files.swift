@@ -3,7 +3,9 @@ import CCUDA
 import Driver
 import Glibc
 
-/// The contents of a file that an application names. CUDA_ERROR_FILE_NOT_FOUND if it cannot be read.
+/// The contents of a file that an application names.
+///
+/// CUDA_ERROR_FILE_NOT_FOUND if it cannot be read.
 func readFile(_ path: String, limit: Int) throws(CUDAError) -> [UInt8] {
     guard let file = fopen(path, "re") else { throw CUDAError(CUDA_ERROR_FILE_NOT_FOUND) }
     defer { fclose(file) }

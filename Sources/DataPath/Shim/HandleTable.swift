@@ -2,7 +2,9 @@
 import Driver
 import Synchronization
 
-/// What a handle stands for. The number is part of the handle's bits.
+/// What a handle stands for.
+///
+/// The number is part of the handle's bits.
 enum HandleClass: UInt64 {
     case context = 1
     case module, function, library, kernel, stream, event, pool, link
@@ -61,8 +63,9 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
         }
     }
 
-    /// Calls with the object behind a handle, without counting a reference to it: calls that must be fast use this. The
-    /// table waits meanwhile, so the call must be short. Nil if the bits are not one of this table.
+    /// Calls with the object behind a handle, without counting a reference to it: calls that must be fast use this.
+    ///
+    /// The table waits meanwhile, so the call must be short. Nil if the bits are not one of this table.
     @inline(__always)
     func with<Result>(
         _ bits: UInt64, _ body: (borrowing Object) throws(CUDAError) -> Result
@@ -82,7 +85,9 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
         return object
     }
 
-    /// Ends a handle. The object itself lives on for whoever still uses it.
+    /// Ends a handle.
+    ///
+    /// The object itself lives on for whoever still uses it.
     @discardableResult
     func remove(_ bits: UInt64) -> Object? {
         state.withLock { state in

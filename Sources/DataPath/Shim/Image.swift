@@ -48,8 +48,9 @@ enum Image {
         UInt32(littleEndian: address.loadUnaligned(as: UInt32.self))
     }
 
-    /// Printable ASCII, white space, or the first byte of a byte order mark. No binary form begins so: their magic numbers
-    /// begin with b1, 50 (checked below) and 7f.
+    /// Printable ASCII, white space, or the first byte of a byte order mark.
+    ///
+    /// No binary form begins so: their magic numbers begin with b1, 50 (checked below) and 7f.
     private static func isText(_ byte: UInt8) -> Bool {
         (0x20..<0x7f).contains(byte) && byte != 0x50 || (0x09...0x0d).contains(byte) || byte == 0xef || byte == 0
     }

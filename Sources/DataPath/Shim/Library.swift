@@ -57,7 +57,9 @@ final class Kernel: Sendable {
     let bits: UInt64
     let library: Library
     let name: ConstantText
-    /// The function in each context where it was needed. There are few contexts: a search is faster than a table.
+    /// The function in each context where it was needed.
+    ///
+    /// There are few contexts: a search is faster than a table.
     let functions = Mutex<[Function]>([])
 
     init(bits: UInt64, library: Library, name: String) {

@@ -2,7 +2,9 @@
 import Driver
 import Synchronization
 
-/// What an application gathers for the linker. The driver sees it when it is complete.
+/// What an application gathers for the linker.
+///
+/// The driver sees it when it is complete.
 final class Link: Sendable {
     struct State {
         var inputs: [LinkInput] = []

@@ -106,7 +106,9 @@ extension Shim {
         }
     }
 
-    /// Finds out what a range is. A range that leaves its allocation is CUDA_ERROR_INVALID_VALUE.
+    /// Finds out what a range is.
+    ///
+    /// A range that leaves its allocation is CUDA_ERROR_INVALID_VALUE.
     @inline(__always)
     func side(_ address: CUdeviceptr, _ byteCount: Int, _ demand: Demand) throws(CUDAError) -> Side {
         guard let allocation = memory.find(address) else {

@@ -30,8 +30,9 @@ extension Shim {
         try cuEventRecordWithFlags(hEvent, hStream, 0, defaultStream: defaultStream)
     }
 
-    /// An event and the stream it records belong to the same context. For the handle of a default stream that is the
-    /// event's context.
+    /// An event and the stream it records belong to the same context.
+    ///
+    /// For the handle of a default stream that is the event's context.
     func cuEventRecordWithFlags(
         _ hEvent: OpaquePointer?, _ hStream: OpaquePointer?, _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {

@@ -236,7 +236,9 @@ extension Shim {
         return isPreserved
     }
 
-    /// A kernel by its name. Where a context is current the library is loaded, to see whether it has that kernel.
+    /// A kernel by its name.
+    ///
+    /// Where a context is current the library is loaded, to see whether it has that kernel.
     private func kernel(_ name: String, of library: Library) throws(CUDAError) -> Kernel {
         if let kernel = library.contents.withLock({ $0.kernels[name] }) { return kernel }
         let made = try kernels.insert { bits in Kernel(bits: bits, library: library, name: name) }

@@ -44,8 +44,9 @@ extension Shim {
             minGridSize, blockSize, `func`, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit, 0)
     }
 
-    /// The block size with which most threads are active on a multiprocessor; the largest of several. Sizes are whole
-    /// warps, or the limit itself.
+    /// The block size with which most threads are active on a multiprocessor; the largest of several.
+    ///
+    /// Sizes are whole warps, or the limit itself.
     func cuOccupancyMaxPotentialBlockSizeWithFlags(
         _ minGridSize: UnsafeMutablePointer<Int32>?, _ blockSize: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?,
         _ blockSizeToDynamicSMemSize: CUoccupancyB2DSize?, _ dynamicSMemSize: Int, _ blockSizeLimit: Int32,

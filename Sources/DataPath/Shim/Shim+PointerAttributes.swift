@@ -41,7 +41,9 @@ extension Shim {
             attribute.rawValue)
     }
 
-    /// Writes an attribute in its size. False if memory of this kind does not have it.
+    /// Writes an attribute in its size.
+    ///
+    /// False if memory of this kind does not have it.
     private func write(
         _ attribute: CUpointer_attribute, of address: CUdeviceptr, _ allocation: Allocation,
         to target: UnsafeMutableRawPointer

@@ -67,7 +67,9 @@ extension Shim {
         try driver.cuDevicePrimaryCtxRelease_v2(dev: context.device.driverOrdinal, context: ended)
     }
 
-    /// Forgets what lived in a context that ends. The runtimes' own values go first, while their handles are still known.
+    /// Forgets what lived in a context that ends.
+    ///
+    /// The runtimes' own values go first, while their handles are still known.
     func forgetEverything(in context: Context) {
         storage.end(context)
         for module in modules.removeAll(where: { $0.context === context }) { forgetContents(of: module) }

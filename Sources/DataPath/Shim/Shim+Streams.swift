@@ -55,7 +55,9 @@ extension Shim {
 
     // MARK: Host functions
 
-    /// A host function with its argument. The application answers for calling it on another thread.
+    /// A host function with its argument.
+    ///
+    /// The application answers for calling it on another thread.
     private struct HostCall: @unchecked Sendable {
         let stream: OpaquePointer?
         let function: CUhostFn?
@@ -87,7 +89,9 @@ extension Shim {
             on: try target(hStream, defaultStream))
     }
 
-    /// The mode says how the waiting thread is woken: blocking or spinning. The result is the same.
+    /// The mode says how the waiting thread is woken: blocking or spinning.
+    ///
+    /// The result is the same.
     func cuLaunchHostFunc_v2(
         _ hStream: OpaquePointer?, _ fn: CUhostFn?, _ userData: UnsafeMutableRawPointer?, _ syncMode: UInt32,
         defaultStream: DefaultStream

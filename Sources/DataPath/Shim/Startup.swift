@@ -18,7 +18,9 @@ final class Startup: Sendable {
 
     private let state = Mutex(State.untried)
 
-    /// Address of the shim that `cuInit` published; it is never freed. 0 before `cuInit` and in a forked child.
+    /// Address of the shim that `cuInit` published; it is never freed.
+    ///
+    /// 0 before `cuInit` and in a forked child.
     private static let published = Atomic<UInt>(0)
     /// Address of the current `Startup`; a forked child takes a new one, since the parent's lock may be held.
     private static let current = Atomic<UInt>(0)
@@ -29,7 +31,9 @@ final class Startup: Sendable {
     /// The version that is reported while no driver can be asked.
     static let versionWithoutDriver: Int32 = 13050
 
-    /// The shim, after `cuInit`. It is never freed, so that calls need not count their references to it.
+    /// The shim, after `cuInit`.
+    ///
+    /// It is never freed, so that calls need not count their references to it.
     @inline(__always)
     static var initialised: Unmanaged<Shim>? {
         UnsafeRawPointer(bitPattern: published.load(ordering: .acquiring)).map { Unmanaged<Shim>.fromOpaque($0) }
@@ -75,7 +79,9 @@ final class Startup: Sendable {
         current.store(0, ordering: .relaxed)
     }
 
-    /// Makes the driver once. The lock is held meanwhile: every other caller needs the same driver.
+    /// Makes the driver once.
+    ///
+    /// The lock is held meanwhile: every other caller needs the same driver.
     private func shim() throws(CUDAError) -> Shim {
         try state.withLock { state throws(CUDAError) in
             switch state {

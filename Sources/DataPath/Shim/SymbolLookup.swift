@@ -11,7 +11,9 @@ struct SymbolTable: Sendable {
         case unknown
     }
 
-    /// One variant of a function. Names are ranges of the table's text.
+    /// One variant of a function.
+    ///
+    /// Names are ranges of the table's text.
     private struct Row {
         var base: Range<Int>
         var since: Int32
@@ -23,7 +25,9 @@ struct SymbolTable: Sendable {
     /// By ascending base name, as the table has them.
     private let rows: [Row]
 
-    /// Reads lines of base name, version, `t` or `-`, and symbol. Every process that uses CUDA does this at its start.
+    /// Reads lines of base name, version, `t` or `-`, and symbol.
+    ///
+    /// Every process that uses CUDA does this at its start.
     init(_ table: StaticString) {
         text = table
         let bytes = UnsafeBufferPointer(start: table.utf8Start, count: table.utf8CodeUnitCount)
@@ -46,7 +50,9 @@ struct SymbolTable: Sendable {
     }
 
     /// The newest variant that `version` has; with `isPerThread` one whose default stream is the thread's own, if there
-    /// is one. Exact exported names resolve too: some runtimes ask for one.
+    /// is one.
+    ///
+    /// Exact exported names resolve too: some runtimes ask for one.
     func find(_ name: String, version: Int32, isPerThread: Bool) -> Answer {
         var name = name
         return name.withUTF8 { name in

@@ -51,8 +51,9 @@ enum TableSlots {
 
     // MARK: Hooks of tools
 
-    /// One 32-bit number per runtime function, read at every call: 0 while no tool listens. Counts are in elements; the
-    /// largest that any runtime needs is 1024.
+    /// One 32-bit number per runtime function, read at every call: 0 while no tool listens.
+    ///
+    /// Counts are in elements; the largest that any runtime needs is 1024.
     private static let callHookCount = 4096
     private static let otherHookCount = 64
 

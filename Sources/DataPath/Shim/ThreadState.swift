@@ -37,7 +37,9 @@ struct ThreadState {
         return key
     }()
 
-    /// The calling thread's state. No other thread sees it.
+    /// The calling thread's state.
+    ///
+    /// No other thread sees it.
     @inline(__always)
     static var current: UnsafeMutablePointer<ThreadState> {
         pthread_getspecific(key)?.assumingMemoryBound(to: ThreadState.self) ?? make()
