@@ -128,6 +128,9 @@ let package = Package(
         tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling"]),
         tests(
             "DataPathTests",
-            uses: ["RemoteDriver", "Session", "SoftGPU", "HostDriver", "PartitionedDriver", "Driver", "CCUDA", "Transport", "Wire"]),
+            uses: [
+                "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver", "Session", "SoftGPU",
+                "Transport", "Wire",
+            ]),
     ]
 )

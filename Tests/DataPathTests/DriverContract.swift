@@ -18,7 +18,7 @@ enum DriverContract {
 
     static let subjects: [Subject] = [
         Subject(name: "software GPU") { try SoftGPU(SoftGPUConfiguration("2x256")) }
-    ]
+    ] + overOtherDrivers
 }
 
 /// A driver with a context on its first device, and the few steps that contracts are made of.

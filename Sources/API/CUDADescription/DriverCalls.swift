@@ -6,7 +6,7 @@ package let driverCalls: [DriverCall] =
 
 private let contextCalls: [DriverCall] = [
     DriverCall(
-        "cuDevicePrimaryCtxRetain", .waits, inContext: false, [.made("pctx", .context), .value("dev", .int32)],
+        "cuDevicePrimaryCtxRetain", .waits, inContext: false, .remoteHalfByHand, [.made("pctx", .context), .value("dev", .int32)],
         "Makes the device's primary context active and returns it."),
     DriverCall(
         "cuDevicePrimaryCtxRelease_v2", .waits, inContext: false, .byHand(

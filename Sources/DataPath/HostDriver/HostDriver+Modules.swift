@@ -33,6 +33,7 @@ extension HostDriver {
         try makeCurrent(context)
         // PTX is text that ends with a NUL, which need not have travelled.
         let bytes = image.withUnsafeBytes { Array($0) + [0] }
+        try ImageExtent.check(bytes)
         var made: UInt64 = 0
         var code = CUDA_SUCCESS
         log = withJITOptions(options) { count, names, values in

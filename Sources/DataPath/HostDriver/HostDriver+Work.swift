@@ -64,6 +64,22 @@ extension HostDriver {
         try check(code)
     }
 
+    /// Pinned memory: an asynchronous copy to pageable memory waits for the stream.
+    package func cuMemAllocHost_v2(
+        _ context: ContextHandle, bytesize: Int
+    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
+        guard let function = more.cuMemAllocHost else { throw .notSupported }
+        try makeCurrent(context)
+        var memory: UnsafeMutableRawPointer?
+        try check(function(&memory, bytesize))
+        return UnsafeMutableRawBufferPointer(start: memory, count: bytesize)
+    }
+
+    package func cuMemFreeHost(_ context: ContextHandle, _ memory: UnsafeMutableRawBufferPointer) {
+        guard let function = more.cuMemFreeHost, (try? makeCurrent(context)) != nil else { return }
+        _ = function(memory.baseAddress)
+    }
+
     package func cuMemcpyDtoH_v2(
         _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
     ) throws(CUDAError) {

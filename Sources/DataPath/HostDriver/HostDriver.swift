@@ -152,6 +152,8 @@ struct MoreHostFunctions: Sendable {
         (@convention(c) (
             UInt64, (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, UnsafeMutableRawPointer?
         ) -> CUresult)?
+    let cuMemAllocHost: (@convention(c) (UnsafeMutablePointer<UnsafeMutableRawPointer?>?, Int) -> CUresult)?
+    let cuMemFreeHost: (@convention(c) (UnsafeMutableRawPointer?) -> CUresult)?
     let cuMemcpyDtoH: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int) -> CUresult)?
     let cuMemcpyDtoHAsync: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int, UInt64) -> CUresult)?
     let cuMemcpy3DAsync: (@convention(c) (UnsafePointer<CUDA_MEMCPY3D>?, UInt64) -> CUresult)?
@@ -187,6 +189,8 @@ struct MoreHostFunctions: Sendable {
         cuLaunchKernelEx = library.function("cuLaunchKernelEx")
         cuLaunchKernel = library.function("cuLaunchKernel")
         cuLaunchHostFunc = library.function("cuLaunchHostFunc")
+        cuMemAllocHost = library.function("cuMemAllocHost_v2")
+        cuMemFreeHost = library.function("cuMemFreeHost")
         cuMemcpyDtoH = library.function("cuMemcpyDtoH_v2")
         cuMemcpyDtoHAsync = library.function("cuMemcpyDtoHAsync_v2")
         cuMemcpy3DAsync = library.function("cuMemcpy3DAsync_v2")

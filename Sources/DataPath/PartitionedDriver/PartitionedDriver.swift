@@ -55,6 +55,16 @@ package final class PartitionedDriver: Driver {
         return description
     }
 
+    package func cuMemAllocHost_v2(
+        _ context: ContextHandle, bytesize: Int
+    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
+        try driver.cuMemAllocHost_v2(context, bytesize: bytesize)
+    }
+
+    package func cuMemFreeHost(_ context: ContextHandle, _ memory: UnsafeMutableRawBufferPointer) {
+        driver.cuMemFreeHost(context, memory)
+    }
+
     package func cuDevicePrimaryCtxRetain(dev: Int32) throws(CUDAError) -> ContextHandle {
         let context = try driver.cuDevicePrimaryCtxRetain(dev: driverDevice(dev))
         state.withLock { $0.deviceOfContext[context] = dev }

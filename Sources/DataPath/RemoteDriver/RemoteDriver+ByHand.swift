@@ -1,12 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 package import CCUDA
 package import Driver
+import Synchronization
 import Wire
 
 // The calls whose frames are not plain lists of values.
 
 extension RemoteDriver {
+    package func cuDevicePrimaryCtxRetain(dev: Int32) throws(CUDAError) -> ContextHandle {
+        let known = primaryContexts.withLock { contexts -> ContextHandle? in
+            contexts[dev]?.retains += 1
+            return contexts[dev]?.context
+        }
+        if let known { return known }
+        let made = ContextHandle(bits: newHandle())
+        _ = try call(.cuDevicePrimaryCtxRetain, ContextHandle(bits: 0), byteCount: 12) { frame in
+            frame.write(made.bits)
+            frame.write(dev)
+        }
+        primaryContexts.withLock { $0[dev] = (made, 1) }
+        return made
+    }
+
     package func cuDevicePrimaryCtxRelease_v2(dev: Int32, context: ContextHandle) throws(CUDAError) {
+        let isLast = primaryContexts.withLock { contexts in
+            contexts[dev]?.retains -= 1
+            guard contexts[dev]?.retains ?? 0 == 0 else { return false }
+            contexts[dev] = nil
+            return true
+        }
+        guard isLast else { return }
         _ = try call(.cuDevicePrimaryCtxRelease_v2, context, byteCount: 4) { $0.write(dev) }
     }
 

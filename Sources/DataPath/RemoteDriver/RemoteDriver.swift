@@ -18,6 +18,8 @@ package final class RemoteDriver: Driver {
     private let description: DriverDescription
     private let nextHandle = Atomic<UInt64>(1)
     let hostFunctions = Mutex(HostFunctions())
+    /// The primary contexts that have been retained, by device, and how often.
+    let primaryContexts = Mutex<[Int32: (context: ContextHandle, retains: Int)]>([:])
 
     /// Takes over a connection on which the server has accepted the hello.
     package init(_ connection: Connection, _ description: DriverDescription, server: String) {

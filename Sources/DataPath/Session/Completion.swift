@@ -13,8 +13,11 @@ struct Completion {
     var isClientEvent = false
     /// The frame that is answered.
     let sequence: UInt64
-    /// Bytes that are sent with the answer; freed with it.
+    /// Memory of the driver whose first bytes are sent with the answer.
     let landing: UnsafeMutableRawBufferPointer?
+    var landingByteCount = 0
+    /// What is left to do before the answer, which it writes itself.
+    var last: (() throws -> Void)?
     var status: CUresult = CUDA_SUCCESS
 }
 
@@ -59,9 +62,13 @@ extension Session {
 
     private func complete(_ index: Int) throws {
         let completion = completions.remove(at: index)
-        defer { completion.landing?.deallocate() }
-        if let landing = completion.landing, completion.status == CUDA_SUCCESS {
-            try answer(completion.sequence, payload: UnsafeRawBufferPointer(landing))
+        defer {
+            if let landing = completion.landing { idleLandings[completion.context, default: []].append(landing) }
+        }
+        if let last = completion.last, completion.status == CUDA_SUCCESS {
+            do { try last() } catch let error as CUDAError { try answer(completion.sequence, status: error.code) }
+        } else if let landing = completion.landing, completion.status == CUDA_SUCCESS {
+            try answer(completion.sequence, payload: UnsafeRawBufferPointer(rebasing: landing[..<completion.landingByteCount]))
         } else {
             try answer(completion.sequence, status: completion.status)
         }
@@ -87,5 +94,16 @@ extension Session {
             if error == .notReady { return false }
             throw error
         }
+    }
+
+    /// Whether work in a stream would begin at once: the legacy default stream and the other streams of its context wait
+    /// for each other.
+    func beginsAtOnce(_ stream: StreamHandle, _ frame: FrameHeader, _ context: ContextHandle) throws -> Bool {
+        guard try isIdle(.legacyDefault, context) else { return false }
+        guard stream == .legacyDefault else { return try isIdle(stream, context) }
+        for (number, owner) in contextOfStream where owner == frame.context {
+            if !(try isIdle(streams.driverHandle(number), context)) { return false }
+        }
+        return true
     }
 }

@@ -9,15 +9,23 @@ extension Session {
     ) throws {
         let device = try request.read(Int32.self)
         try request.finish()
+        try freeLandings(of: frame.context)
         try driver.cuDevicePrimaryCtxRelease_v2(dev: device, context: contexts.driverHandle(frame.context))
         contexts.remove(frame.context)
         primaryContexts[device] = nil
         forgetStreams(of: frame.context)
     }
 
+    /// Frees the landing places of a context that is about to end.
+    func freeLandings(of context: UInt64) throws(CUDAError) {
+        let handle = try contexts.driverHandle(context)
+        for landing in idleLandings.removeValue(forKey: context) ?? [] { driver.cuMemFreeHost(handle, landing) }
+    }
+
     /// Drops what this session keeps of a context that has ended.
     func forgetStreams(of context: UInt64) {
         idleEvents[context] = nil
+        orphanedWork[context] = nil
         contextOfStream = contextOfStream.filter { $0.value != context }
     }
 

@@ -15,7 +15,26 @@ extension Session {
         for (number, owner) in contextOfStream where owner == frame.context {
             all.append(try streams.driverHandle(number))
         }
-        if try wait(for: all, frame, context) { try driver.cuCtxSynchronize(context) }
+        let orphans = try orphanedWork.removeValue(forKey: frame.context)?.filter { try !isDone($0, context) } ?? []
+        if try wait(for: all, and: orphans, frame, context) { try driver.cuCtxSynchronize(context) }
+    }
+
+    /// A stream ends, but its work goes on, and a synchronisation of its context waits for it.
+    func rememberWork(of stream: UInt64, _ frame: FrameHeader) throws {
+        let context = try contexts.driverHandle(frame.context)
+        let handle = try streams.driverHandle(stream)
+        if try isIdle(handle, context) { return }
+        orphanedWork[frame.context, default: []].append(try record(handle, frame.context, context))
+    }
+
+    private func isDone(_ event: EventHandle, _ context: ContextHandle) throws(CUDAError) -> Bool {
+        do throws(CUDAError) {
+            try driver.cuEventQuery(context, hEvent: event)
+            return true
+        } catch {
+            if error == .notReady { return false }
+            throw error
+        }
     }
 
     func perform_cuStreamSynchronize(
@@ -30,8 +49,10 @@ extension Session {
 
     /// Leaves the answer to a completion while a stream has work. True when none has: then the driver's own call returns
     /// at once, and does what belongs to a synchronisation, as writing out what kernels have printed.
-    private func wait(for streams: [StreamHandle], _ frame: FrameHeader, _ context: ContextHandle) throws -> Bool {
-        var waited: [EventHandle] = []
+    private func wait(
+        for streams: [StreamHandle], and events: [EventHandle] = [], _ frame: FrameHeader, _ context: ContextHandle
+    ) throws -> Bool {
+        var waited = events
         for stream in streams where !(try isIdle(stream, context)) {
             waited.append(try record(stream, frame.context, context))
         }
@@ -96,27 +117,35 @@ extension Session {
         _ copy: (ContextHandle, StreamHandle, UnsafeMutableRawBufferPointer, Bool) throws(CUDAError) -> Void
     ) throws {
         let context = try contexts.driverHandle(frame.context)
-        if try isIdle(stream, context) {
+        if try beginsAtOnce(stream, frame, context) {
             let target = UnsafeMutableRawBufferPointer(
                 rebasing: staging[ReplyHeader.byteCount..<ReplyHeader.byteCount + byteCount])
             try copy(context, stream, target, true)
             if !completions.isEmpty { try pollCompletions() }
             try answerFromStaging(frame.sequence, byteCount: byteCount)
         } else {
-            let landing = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+            let landing = try takeLanding(frame.context, context)
             do throws(CUDAError) {
-                try copy(context, stream, landing, false)
+                try copy(context, stream, UnsafeMutableRawBufferPointer(rebasing: landing[..<byteCount]), false)
                 let event = try record(stream, frame.context, context)
                 completions.append(
                     Completion(
                         context: frame.context, handle: context, events: [event], sequence: frame.sequence,
-                        landing: landing))
+                        landing: landing, landingByteCount: byteCount))
             } catch {
-                landing.deallocate()
+                idleLandings[frame.context, default: []].append(landing)
                 throw error
             }
         }
         isAnswered = true
+    }
+
+    /// Host memory for one frame of a copy that is not done at once.
+    private func takeLanding(
+        _ number: UInt64, _ context: ContextHandle
+    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {
+        if let idle = idleLandings[number]?.popLast() { return idle }
+        return try driver.cuMemAllocHost_v2(context, bytesize: Limits.copyFrameBytes)
     }
 
     func perform_cuMemcpy3DDtoH(
@@ -127,13 +156,28 @@ extension Session {
         let stream = try request.read(UInt64.self)
         try request.finish()
         guard let byteCount = extent.byteCount, byteCount <= Limits.replyBytesMax else { throw CUDAError.invalidValue }
-        let target = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, byteCount), alignment: 64)
-        defer { target.deallocate() }
-        try driver.cuMemcpy3DDtoH(
-            contexts.driverHandle(frame.context), packed: target, source: source, extent: extent,
-            stream: streams.driverHandle(stream))
-        if !completions.isEmpty { try pollCompletions() }
-        try answer(frame.sequence, payload: UnsafeRawBufferPointer(rebasing: target[..<byteCount]))
+        let context = try contexts.driverHandle(frame.context)
+        let handle = try streams.driverHandle(stream)
+        let copy = { [self] in
+            let target = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, byteCount), alignment: 64)
+            defer { target.deallocate() }
+            try driver.cuMemcpy3DDtoH(context, packed: target, source: source, extent: extent, stream: handle)
+            try answer(frame.sequence, payload: UnsafeRawBufferPointer(rebasing: target[..<byteCount]))
+        }
+        if try beginsAtOnce(handle, frame, context) {
+            if !completions.isEmpty { try pollCompletions() }
+            try copy()
+        } else {
+            // The driver's call waits; the session must not, so it waits for what is in front of the copy first.
+            var waited = [try record(handle, frame.context, context)]
+            for (number, owner) in contextOfStream where handle == .legacyDefault && owner == frame.context {
+                waited.append(try record(streams.driverHandle(number), frame.context, context))
+            }
+            completions.append(
+                Completion(
+                    context: frame.context, handle: context, events: waited, sequence: frame.sequence, landing: nil,
+                    last: copy))
+        }
         isAnswered = true
     }
 }

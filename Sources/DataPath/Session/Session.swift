@@ -32,8 +32,12 @@ package final class Session {
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 
+    /// Events behind the work of streams that have ended, by the client's number of their context.
+    var orphanedWork: [UInt64: [EventHandle]] = [:]
     var completions: [Completion] = []
     var idleEvents: [UInt64: [EventHandle]] = [:]
+    /// Landing places that are not in use, by the client's number of their context, with which they end.
+    var idleLandings: [UInt64: [UnsafeMutableRawBufferPointer]] = [:]
     let hostFunctions: HostFunctionRelay
     /// The failure of a call that nobody waited for; the next call that waits returns it.
     private var deferredError: CUDAError?

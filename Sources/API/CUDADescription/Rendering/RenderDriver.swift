@@ -8,7 +8,12 @@ package func renderDriver(_ calls: [DriverCall]) -> String {
     text += "/// The calls of one thread are performed in their order; all of them may be called from any thread.\n"
     text += "package protocol Driver: Sendable {\n"
     text += "    /// The driver's version and devices, asked once.\n"
-    text += "    func describe() throws(CUDAError) -> DriverDescription\n"
+    text += "    func describe() throws(CUDAError) -> DriverDescription\n\n"
+    text += "    /// Host memory to which a copy from the device does not wait for the stream. Freed by ``cuMemFreeHost(_:_:)``.\n"
+    text += "    func cuMemAllocHost_v2(\n        _ context: ContextHandle, bytesize: Int\n"
+    text += "    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer\n\n"
+    text += "    /// Frees host memory, after the copies to it.\n"
+    text += "    func cuMemFreeHost(_ context: ContextHandle, _ memory: UnsafeMutableRawBufferPointer)\n"
     for call in calls {
         text += "\n    /// \(call.summary)\n    \(call.declaration)\n"
     }

@@ -41,6 +41,10 @@ extension DriverCall {
             default: argument.name
             }
         }
+        for argument in arguments {
+            if case .ended(.context) = argument.passing { lines.append("try freeLandings(of: \(argument.name))") }
+            if case .ended(.stream) = argument.passing { lines.append("try rememberWork(of: \(argument.name), frame)") }
+        }
         let call = "try driver.\(name)(\(list))"
         if let made {
             lines.append("try \(made.kind.table).insert(made, \(call.dropFirst("try ".count)))")

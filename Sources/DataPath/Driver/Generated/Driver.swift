@@ -11,6 +11,14 @@ package protocol Driver: Sendable {
     /// The driver's version and devices, asked once.
     func describe() throws(CUDAError) -> DriverDescription
 
+    /// Host memory to which a copy from the device does not wait for the stream. Freed by ``cuMemFreeHost(_:_:)``.
+    func cuMemAllocHost_v2(
+        _ context: ContextHandle, bytesize: Int
+    ) throws(CUDAError) -> UnsafeMutableRawBufferPointer
+
+    /// Frees host memory, after the copies to it.
+    func cuMemFreeHost(_ context: ContextHandle, _ memory: UnsafeMutableRawBufferPointer)
+
     /// Makes the device's primary context active and returns it.
     func cuDevicePrimaryCtxRetain(dev: Int32) throws(CUDAError) -> ContextHandle
 

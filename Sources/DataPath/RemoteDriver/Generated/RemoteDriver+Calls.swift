@@ -6,14 +6,6 @@ package import Driver
 import Wire
 
 extension RemoteDriver {
-    package func cuDevicePrimaryCtxRetain(dev: Int32) throws(CUDAError) -> ContextHandle {
-        let made = ContextHandle(bits: newHandle())
-        _ = try call(.cuDevicePrimaryCtxRetain, ContextHandle(bits: 0), byteCount: 12) { frame in
-            frame.write(made.bits)
-            frame.write(dev)
-        }
-        return made
-    }
 
     package func cuDevicePrimaryCtxSetFlags_v2(dev: Int32, flags: UInt32) throws(CUDAError) {
         _ = try call(.cuDevicePrimaryCtxSetFlags_v2, ContextHandle(bits: 0), byteCount: 8) { frame in

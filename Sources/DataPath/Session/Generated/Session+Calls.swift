@@ -33,6 +33,7 @@ extension Session {
         case .cuCtxDestroy_v2:
             let ctx = try request.read(UInt64.self)
             try request.finish()
+            try freeLandings(of: ctx)
             try driver.cuCtxDestroy_v2(ctx: contexts.driverHandle(ctx))
             contexts.remove(ctx)
             forgetStreams(of: ctx)
@@ -263,6 +264,7 @@ extension Session {
         case .cuStreamDestroy_v2:
             let hStream = try request.read(UInt64.self)
             try request.finish()
+            try rememberWork(of: hStream, frame)
             try driver.cuStreamDestroy_v2(contexts.driverHandle(frame.context), hStream: streams.driverHandle(hStream))
             streams.remove(hStream)
             contextOfStream[hStream] = nil
