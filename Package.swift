@@ -17,7 +17,8 @@ let strict: [SwiftSetting] = common + [.strictMemorySafety()]
 
 enum Memory { case safe, raw }
 
-func module(_ name: String, in folder: String, _ memory: Memory, uses dependencies: [Target.Dependency] = []) -> Target {
+func module(_ name: String, in folder: String, _ memory: Memory, uses dependencies: [Target.Dependency] = []) -> Target
+{
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)",
         swiftSettings: memory == .safe ? strict : common)
@@ -70,7 +71,9 @@ let package = Package(
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
-        module("Worker", in: "DataPath", .raw, uses: ["CSystem", "Driver", "HostDriver", "PartitionedDriver", "Session", "Transport", "Wire"]),
+        module(
+            "Worker", in: "DataPath", .raw,
+            uses: ["CSystem", "Driver", "HostDriver", "PartitionedDriver", "Session", "Transport", "Wire"]),
 
         // The software GPU. Only it links LLVM.
         .systemLibrary(name: "CLLVM", path: "Sources/SoftGPU/CLLVM", providers: [.apt(["llvm-19-dev"])]),

@@ -81,7 +81,9 @@ extension DriverContract {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         posix_spawn_file_actions_adddup2(&actions, ends[1], 3)
-        let words = ["\(folder)/bitfusion-server", "worker", "--control-fd", "3", "--driver", "\(folder)/libcuda-soft.so"]
+        let words = [
+            "\(folder)/bitfusion-server", "worker", "--control-fd", "3", "--driver", "\(folder)/libcuda-soft.so",
+        ]
         let argv = words.map { strdup($0) } + [nil]
         let libraries = getenv("LD_LIBRARY_PATH").map { String(cString: $0) } ?? ""
         let variables = ["BITFUSION_SOFT_GPU=\(softGPU)", "LD_LIBRARY_PATH=\(libraries)"]

@@ -6,9 +6,13 @@ import SoftGPU
 import Synchronization
 import Testing
 
-/// What every ``Driver`` does, whatever is behind it. The suites `DriverContract...` run once for each subject.
+/// What every ``Driver`` does, whatever is behind it.
+///
+/// The suites `DriverContract...` run once for each subject.
 enum DriverContract {
-    /// One driver that is put to the test. Each contract makes a fresh one.
+    /// One driver that is put to the test.
+    ///
+    /// Each contract makes a fresh one.
     struct Subject: Sendable, CustomTestStringConvertible {
         let name: String
         let makeDriver: @Sendable () throws -> any Driver
@@ -16,9 +20,10 @@ enum DriverContract {
         var testDescription: String { name }
     }
 
-    static let subjects: [Subject] = [
-        Subject(name: "software GPU") { try SoftGPU(SoftGPUConfiguration("2x256")) }
-    ] + overOtherDrivers
+    static let subjects: [Subject] =
+        [
+            Subject(name: "software GPU") { try SoftGPU(SoftGPUConfiguration("2x256")) }
+        ] + overOtherDrivers
 }
 
 /// A driver with a context on its first device, and the few steps that contracts are made of.
@@ -124,7 +129,9 @@ final class DriverFixture: Sendable {
     }
 }
 
-/// Something that threads wait for. A gate that is never opened opens after ten seconds, so that no test hangs.
+/// Something that threads wait for.
+///
+/// A gate that is never opened opens after ten seconds, so that no test hangs.
 final class Gate: Sendable {
     private let isOpen = Atomic<Bool>(false)
 

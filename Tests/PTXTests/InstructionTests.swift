@@ -2,7 +2,9 @@
 import KernelCompiler
 import Testing
 
-/// One instruction at a time, with values at the edges. The expected results are computed here, or are facts of PTX.
+/// One instruction at a time, with values at the edges.
+///
+/// The expected results are computed here, or are facts of PTX.
 @Suite struct InstructionTests {
     /// An instruction with `d` as its target and `a`, `b`, `c` as its sources.
     struct Case: CustomTestStringConvertible, Sendable {
@@ -11,8 +13,8 @@ import Testing
         let inputs: [UInt64]
         let expected: UInt64
 
-        /// - Parameter types: Of the target and each source: `h` 16 bits, `r` 32, `d` 64, `f` float, `g` double,
-        ///   `q` predicate.
+        /// The types are of the target and each source: `h` 16 bits, `r` 32, `d` 64, `f` float, `g` double, `q`
+        /// predicate.
         init(_ instruction: String, _ types: String, _ inputs: [UInt64], _ expected: UInt64) {
             self.instruction = instruction
             self.types = Array(types)

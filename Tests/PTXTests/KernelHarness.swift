@@ -11,7 +11,7 @@ struct KernelHarness {
     let program: PTXProgram
     private let storage: [UnsafeMutableRawPointer]
 
-    /// - Parameter text: The module behind its header.
+    /// Takes a module without its header.
     init(_ text: String, version: String = "8.0", target: String = "sm_75") throws {
         let header = ".version \(version)\n.target \(target)\n.address_size 64\n"
         program = try PTXProgram(sources: [Array((header + text).utf8)])

@@ -8,10 +8,14 @@ import Synchronization
 ///
 /// Handles and addresses are consecutive numbers.
 final class FakeDriver: Driver {
+    static let made = Atomic<Int>(0)
+
     struct State {
         var calls: [String] = []
         var lastHandle: UInt64 = 0
-        var nextAddress: CUdeviceptr = 0x5000_0000_0000
+        /// Every driver has addresses of its own, because the tests of one process reserve them in it.
+        var nextAddress: CUdeviceptr =
+            0x1100_0000_0000 + CUdeviceptr(FakeDriver.made.add(1, ordering: .relaxed).oldValue) << 32
         /// Where the next allocations are, before consecutive ones.
         var addresses: [CUdeviceptr] = []
         /// The parameter block of the last launch.

@@ -52,7 +52,8 @@ import Wire
 
     @Test func aDescriptionReadsBackAsItWasWritten() throws {
         let device = DeviceDescription(
-            name: "GPU", uuid: Array(1...16), totalBytes: 1 << 34, attributes: [0, -1, 7], canAccessPeer: [true, false],
+            name: "GPU", uuid: Array(1...16), totalBytes: 1 << 34, attributes: [0, -1, 7],
+            canAccessPeer: [true, false],
             leastPriority: 0, greatestPriority: -5)
         let description = DriverDescription(version: 13050, devices: [device, device])
         var writer = PayloadWriter()
@@ -69,7 +70,8 @@ import Wire
         var writer = PayloadWriter()
         writer.write(
             FunctionDescription(
-                function: FunctionHandle(bits: 7), parameters: [KernelParameter(offset: 0, size: 8)], attributes: [1, 2]))
+                function: FunctionHandle(bits: 7), parameters: [KernelParameter(offset: 0, size: 8)],
+                attributes: [1, 2]))
         for count in 0..<writer.bytes.count {
             #expect(throws: WireError.self) {
                 try read(Array(writer.bytes.prefix(count))) { reader throws(WireError) in

@@ -2,8 +2,9 @@
 
 /// One call of the `Driver` protocol: what a driver is asked to do, in the shape in which it travels.
 ///
-/// The protocol, the call numbers, the remote half, the session half and the host half are printed from these values, so
-/// the two ends of the wire cannot disagree. The position in ``driverCalls`` is the number on the wire: append, never reorder.
+/// The protocol, the call numbers, the remote half, the session half and the host half are printed from these values,
+/// so the two ends of the wire cannot disagree. The position in ``driverCalls`` is the number on the wire: append,
+/// never reorder.
 package struct DriverCall: Sendable {
     package enum Waiting: Sendable {
         /// Only enqueues work or makes a handle: sent and forgotten; a failure is reported by a later call.
@@ -61,7 +62,9 @@ package struct DriverCall: Sendable {
     }
 }
 
-/// The kinds of handles. Raw values are the Swift types' names.
+/// The kinds of handles.
+///
+/// Raw values are the Swift types' names.
 package enum HandleKind: String, Sendable, CaseIterable {
     case context = "ContextHandle"
     case module = "ModuleHandle"

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Everything a driver is asked to do. Append only: the position is the number on the wire.
+/// Everything a driver is asked to do.
+///
+/// Append only: the position is the number on the wire.
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(
-        "cuDevicePrimaryCtxRetain", .waits, inContext: false, .remoteHalfByHand, [.made("pctx", .context), .value("dev", .int32)],
+        "cuDevicePrimaryCtxRetain", .waits, inContext: false, .remoteHalfByHand,
+        [.made("pctx", .context), .value("dev", .int32)],
         "Makes the device's primary context active and returns it."),
     DriverCall(
-        "cuDevicePrimaryCtxRelease_v2", .waits, inContext: false, .byHand(
+        "cuDevicePrimaryCtxRelease_v2", .waits, inContext: false,
+        .byHand(
             declaration: "func cuDevicePrimaryCtxRelease_v2(dev: Int32, context: ContextHandle) throws(CUDAError)"),
         "Gives up the device's primary context, which ends with everything in it."),
     DriverCall(
@@ -40,14 +44,16 @@ private let contextCalls: [DriverCall] = [
 
 private let moduleCalls: [DriverCall] = [
     DriverCall(
-        "cuModuleLoadDataEx", .waits, .byHand(
+        "cuModuleLoadDataEx", .waits,
+        .byHand(
             declaration:
                 "func cuModuleLoadDataEx(_ context: ContextHandle, image: RawSpan, options: [JITOption], "
                 + "log: inout JITLog) throws(CUDAError) -> ModuleHandle"),
         "Loads PTX text (NUL-terminated or not), a fat binary container, a cubin or a linker's output."),
     DriverCall("cuModuleUnload", .posts, [.ended("hmod", .module)], "Unloads a module."),
     DriverCall(
-        "cuModuleGetFunction", .waits, .byHand(
+        "cuModuleGetFunction", .waits,
+        .byHand(
             declaration:
                 "func cuModuleGetFunction(_ context: ContextHandle, hmod: ModuleHandle, name: String) "
                 + "throws(CUDAError) -> FunctionDescription"),
@@ -59,13 +65,15 @@ private let moduleCalls: [DriverCall] = [
         ],
         "Finds a variable of a module: its address and its size in bytes."),
     DriverCall(
-        "cuModuleEnumerateFunctions", .waits, .byHand(
+        "cuModuleEnumerateFunctions", .waits,
+        .byHand(
             declaration:
                 "func cuModuleEnumerateFunctions(_ context: ContextHandle, hmod: ModuleHandle) "
                 + "throws(CUDAError) -> [String]"),
         "The names of a module's kernels."),
     DriverCall(
-        "cuLinkComplete", .waits, .byHand(
+        "cuLinkComplete", .waits,
+        .byHand(
             declaration:
                 "func cuLinkComplete(_ context: ContextHandle, inputs: [LinkInput], options: [JITOption], "
                 + "log: inout JITLog) throws(CUDAError) -> [UInt8]"),
@@ -99,13 +107,15 @@ private let moduleCalls: [DriverCall] = [
 
 private let launchCalls: [DriverCall] = [
     DriverCall(
-        "cuLaunchKernel", .posts, .byHand(
+        "cuLaunchKernel", .posts,
+        .byHand(
             declaration:
                 "func cuLaunchKernel(_ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, "
                 + "stream: StreamHandle, parameters: UnsafeRawBufferPointer) throws(CUDAError)"),
         "Enqueues a kernel. `parameters` is the packed parameter block of the kernel's layout."),
     DriverCall(
-        "cuLaunchHostFunc", .posts, .byHand(
+        "cuLaunchHostFunc", .posts,
+        .byHand(
             declaration:
                 "func cuLaunchHostFunc(_ context: ContextHandle, stream: StreamHandle, "
                 + "function: @escaping @Sendable () -> Void) throws(CUDAError)"),
@@ -132,16 +142,19 @@ private let memoryCalls: [DriverCall] = [
 
 private let copyCalls: [DriverCall] = [
     DriverCall(
-        "cuMemcpyHtoDAsync_v2", .posts, .remoteHalfByHand, [.value("dstDevice", .devicePointer), .readBlock("srcHost"), .used("hStream", .stream)],
+        "cuMemcpyHtoDAsync_v2", .posts, .remoteHalfByHand,
+        [.value("dstDevice", .devicePointer), .readBlock("srcHost"), .used("hStream", .stream)],
         "Copies host memory to the device. The source has been read when the call returns."),
     DriverCall(
-        "cuMemcpyDtoH_v2", .waits, .byHand(
+        "cuMemcpyDtoH_v2", .waits,
+        .byHand(
             declaration:
                 "func cuMemcpyDtoH_v2(_ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, "
                 + "srcDevice: CUdeviceptr, stream: StreamHandle) throws(CUDAError)"),
         "Copies device memory to the host, in the order of the stream, and returns when it is there."),
     DriverCall(
-        "cuMemcpyDtoHAsync_v2", .posts, .byHand(
+        "cuMemcpyDtoHAsync_v2", .posts,
+        .byHand(
             declaration:
                 "func cuMemcpyDtoHAsync_v2(_ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, "
                 + "srcDevice: CUdeviceptr, stream: StreamHandle) throws(CUDAError)"),
@@ -154,19 +167,22 @@ private let copyCalls: [DriverCall] = [
         ],
         "Enqueues a copy between device addresses, also of two devices."),
     DriverCall(
-        "cuMemcpy3DAsync_v2", .posts, .byHand(
+        "cuMemcpy3DAsync_v2", .posts,
+        .byHand(
             declaration:
                 "func cuMemcpy3DAsync_v2(_ context: ContextHandle, target: DeviceBox, source: DeviceBox, "
                 + "extent: Extent, stream: StreamHandle) throws(CUDAError)"),
         "Enqueues a copy of a box between device addresses."),
     DriverCall(
-        "cuMemcpy3DHtoDAsync", .posts, .byHand(
+        "cuMemcpy3DHtoDAsync", .posts,
+        .byHand(
             declaration:
                 "func cuMemcpy3DHtoDAsync(_ context: ContextHandle, target: DeviceBox, packed source: RawSpan, "
                 + "extent: Extent, stream: StreamHandle) throws(CUDAError)"),
         "Copies a box, packed without gaps in host memory, to the device. The source has been read on return."),
     DriverCall(
-        "cuMemcpy3DDtoH", .waits, .byHand(
+        "cuMemcpy3DDtoH", .waits,
+        .byHand(
             declaration:
                 "func cuMemcpy3DDtoH(_ context: ContextHandle, packed target: UnsafeMutableRawBufferPointer, "
                 + "source: DeviceBox, extent: Extent, stream: StreamHandle) throws(CUDAError)"),

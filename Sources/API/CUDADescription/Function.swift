@@ -40,7 +40,9 @@ package struct Function: Sendable {
 
     /// The exported symbol.
     package let name: String
-    /// The CUDA version that brought it, as in `cuGetProcAddress`: 1000 x major + 10 x minor. 0: unknown.
+    /// The CUDA version that brought it, as in `cuGetProcAddress`: 1000 x major + 10 x minor.
+    ///
+    /// 0: unknown.
     package let since: Int
     /// The C parameters, as in the public interface.
     package let parameters: [Parameter]

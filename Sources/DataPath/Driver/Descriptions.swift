@@ -21,7 +21,9 @@ package struct DeviceDescription: Sendable, Equatable {
     /// 16 bytes.
     package var uuid: [UInt8]
     package var totalBytes: Int
-    /// The value of each CUdevice_attribute by its number; ``attributeCount`` of them. Unknown ones are 0.
+    /// The value of each CUdevice_attribute by its number; ``attributeCount`` of them.
+    ///
+    /// Unknown ones are 0.
     package var attributes: [Int32]
     /// For each device of the same driver whether this one can reach its memory.
     package var canAccessPeer: [Bool]
@@ -55,7 +57,9 @@ package struct FunctionDescription: Sendable, Equatable {
 
     package var function: FunctionHandle
     package var parameters: [KernelParameter]
-    /// The value of each CUfunction_attribute by its number; ``attributeCount`` of them. Unknown ones are 0.
+    /// The value of each CUfunction_attribute by its number; ``attributeCount`` of them.
+    ///
+    /// Unknown ones are 0.
     package var attributes: [Int32]
 
     package init(function: FunctionHandle, parameters: [KernelParameter], attributes: [Int32]) {
@@ -97,7 +101,9 @@ package struct LaunchGeometry: Sendable, Equatable, BitwiseCopyable {
     }
 }
 
-/// An option of the JIT compiler or the linker that is a plain number (a CUjit_option). Log buffers are a ``JITLog``.
+/// An option of the JIT compiler or the linker that is a plain number (a CUjit_option).
+///
+/// Log buffers are a ``JITLog``.
 package struct JITOption: Sendable, Equatable {
     package var option: UInt32
     package var value: UInt64

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A handle of a driver: 64 bits that only the driver which made it understands. 0 is no handle.
+/// A handle of a driver: 64 bits that only the driver which made it understands.
+///
+/// 0 is no handle.
 package protocol Handle: Hashable, Sendable, BitwiseCopyable {
     var bits: UInt64 { get }
     init(bits: UInt64)
@@ -21,7 +23,9 @@ package struct FunctionHandle: Handle {
     package init(bits: UInt64) { self.bits = bits }
 }
 
-/// A stream. 0 is the context's legacy default stream.
+/// A stream.
+///
+/// 0 is the context's legacy default stream.
 package struct StreamHandle: Handle {
     package let bits: UInt64
     package init(bits: UInt64) { self.bits = bits }

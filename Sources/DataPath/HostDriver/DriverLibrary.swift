@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 
-/// An opened libcuda.so.1. Stays open: a driver does not survive being unloaded.
+/// An opened libcuda.so.1.
+///
+/// Stays open: a driver does not survive being unloaded.
 struct DriverLibrary: ~Copyable {
     private let handle: UnsafeMutableRawPointer
 
     init(path: String) throws(DriverLoadFailure) {
         guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
-            throw DriverLoadFailure("cannot open the CUDA driver \(path): \(dlerror().map { String(cString: $0) } ?? "")")
+            throw DriverLoadFailure(
+                "cannot open the CUDA driver \(path): \(dlerror().map { String(cString: $0) } ?? "")")
         }
         self.handle = handle
     }

@@ -64,7 +64,8 @@ extension HostDriver {
                 var values = input.options.map { UnsafeMutableRawPointer(bitPattern: UInt($0.value)) }
                 code = bytes.withUnsafeMutableBytes { bytes in
                     add(
-                        state, input.type, bytes.baseAddress, input.bytes.count, input.name, UInt32(names.count), &names,
+                        state, input.type, bytes.baseAddress, input.bytes.count, input.name, UInt32(names.count),
+                        &names,
                         &values)
                 }
             }

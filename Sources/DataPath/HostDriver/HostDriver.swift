@@ -5,8 +5,8 @@ import Glibc
 
 /// The driver of this machine: a libcuda.so.1 that is opened by its path, NVIDIA's or the software GPU's.
 ///
-/// The context of each call is made current on the calling thread first, if it is not already. NVIDIA's driver must be of
-/// CUDA 12.4 or later, which can tell a kernel's parameter layout.
+/// The context of each call is made current on the calling thread first, if it is not already. NVIDIA's driver must be
+/// of CUDA 12.4 or later, which can tell a kernel's parameter layout.
 package final class HostDriver: Driver {
     let functions: HostFunctions
     let more: MoreHostFunctions
@@ -29,7 +29,8 @@ package final class HostDriver: Driver {
         }
         var number: Int32 = 0
         guard version(&number) == CUDA_SUCCESS, number >= 12040 else {
-            throw DriverLoadFailure("the CUDA driver \(path) is of version \(number / 1000).\(number % 1000 / 10); 12.4 or later is needed")
+            throw DriverLoadFailure(
+                "the CUDA driver \(path) is of version \(number / 1000).\(number % 1000 / 10); 12.4 or later is needed")
         }
     }
 
@@ -114,10 +115,12 @@ struct MoreHostFunctions: Sendable {
     let cuCtxPopCurrent: (@convention(c) (UnsafeMutablePointer<UInt64>?) -> CUresult)?
     let cuCtxDestroy: (@convention(c) (UInt64) -> CUresult)?
     let cuModuleLoadDataEx:
-        (@convention(c) (
-            UnsafeMutablePointer<UInt64>?, UnsafeRawPointer?, UInt32, UnsafeMutablePointer<UInt32>?,
-            UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-        ) -> CUresult)?
+        (
+            @convention(c) (
+                UnsafeMutablePointer<UInt64>?, UnsafeRawPointer?, UInt32, UnsafeMutablePointer<UInt32>?,
+                UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+            ) -> CUresult
+        )?
     let cuModuleGetFunction:
         (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt64, UnsafePointer<CChar>?) -> CUresult)?
     let cuModuleGetFunctionCount: (@convention(c) (UnsafeMutablePointer<UInt32>?, UInt64) -> CUresult)?
@@ -126,32 +129,46 @@ struct MoreHostFunctions: Sendable {
     let cuFuncGetParamInfo:
         (@convention(c) (UInt64, Int, UnsafeMutablePointer<Int>?, UnsafeMutablePointer<Int>?) -> CUresult)?
     let cuLinkCreate:
-        (@convention(c) (
-            UInt32, UnsafeMutablePointer<UInt32>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
-            UnsafeMutablePointer<UInt64>?
-        ) -> CUresult)?
+        (
+            @convention(c) (
+                UInt32, UnsafeMutablePointer<UInt32>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+                UnsafeMutablePointer<UInt64>?
+            ) -> CUresult
+        )?
     let cuLinkAddData:
-        (@convention(c) (
-            UInt64, UInt32, UnsafeMutableRawPointer?, Int, UnsafePointer<CChar>?, UInt32, UnsafeMutablePointer<UInt32>?,
-            UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-        ) -> CUresult)?
+        (
+            @convention(c) (
+                UInt64, UInt32, UnsafeMutableRawPointer?, Int, UnsafePointer<CChar>?, UInt32,
+                UnsafeMutablePointer<UInt32>?,
+                UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+            ) -> CUresult
+        )?
     let cuLinkComplete:
-        (@convention(c) (UInt64, UnsafeMutablePointer<UnsafeMutableRawPointer?>?, UnsafeMutablePointer<Int>?) -> CUresult)?
+        (
+            @convention(c) (UInt64, UnsafeMutablePointer<UnsafeMutableRawPointer?>?, UnsafeMutablePointer<Int>?) ->
+                CUresult
+        )?
     let cuLinkDestroy: (@convention(c) (UInt64) -> CUresult)?
     let cuLaunchKernelEx:
-        (@convention(c) (
-            UnsafePointer<CUlaunchConfig>?, UInt64, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
-            UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-        ) -> CUresult)?
+        (
+            @convention(c) (
+                UnsafePointer<CUlaunchConfig>?, UInt64, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+                UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+            ) -> CUresult
+        )?
     let cuLaunchKernel:
-        (@convention(c) (
-            UInt64, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt64,
-            UnsafeMutablePointer<UnsafeMutableRawPointer?>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-        ) -> CUresult)?
+        (
+            @convention(c) (
+                UInt64, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt64,
+                UnsafeMutablePointer<UnsafeMutableRawPointer?>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+            ) -> CUresult
+        )?
     let cuLaunchHostFunc:
-        (@convention(c) (
-            UInt64, (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, UnsafeMutableRawPointer?
-        ) -> CUresult)?
+        (
+            @convention(c) (
+                UInt64, (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, UnsafeMutableRawPointer?
+            ) -> CUresult
+        )?
     let cuMemAllocHost: (@convention(c) (UnsafeMutablePointer<UnsafeMutableRawPointer?>?, Int) -> CUresult)?
     let cuMemFreeHost: (@convention(c) (UnsafeMutableRawPointer?) -> CUresult)?
     let cuMemcpyDtoH: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int) -> CUresult)?

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import Driver
 
-/// Checks that an image ends where its bytes end: CUDA's loaders take an address without a length and believe what stands
-/// there, and these bytes come from another machine.
+/// Checks that an image ends where its bytes end: CUDA's loaders take an address without a length and believe what
+/// stands there, and these bytes come from another machine.
 ///
-/// Layouts: fat binary container (magic `u32` 0xba55ed50, version `u16`, header size `u16`, size of the rest `u64`), and
-/// ELF64 (section header table at 40, its entry size and count at 58 and 60; section type, offset and size at 4, 24 and 32
-/// of an entry).
+/// Layouts: fat binary container (magic `u32` 0xba55ed50, version `u16`, header size `u16`, size of the rest `u64`),
+/// and ELF64 (section header table at 40, its entry size and count at 58 and 60; section type, offset and size at 4, 24
+/// and 32 of an entry).
 enum ImageExtent {
-    /// Throws CUDA_ERROR_INVALID_IMAGE for an image that claims more bytes than it has, or holds addresses of its sender.
+    /// Throws CUDA_ERROR_INVALID_IMAGE for an image that claims more bytes than it has, or holds addresses of its
+    /// sender.
     static func check(_ bytes: [UInt8]) throws(CUDAError) {
         guard bytes.count >= 4 else { return }
         switch number(bytes, 0, 4) {

@@ -5,8 +5,8 @@ import Synchronization
 
 /// A part of another driver: some of its devices, and on each at most so many bytes of memory.
 ///
-/// Whatever hands out device memory is counted here, before the driver is asked, so that an application cannot take more
-/// than its partition, and what it is told of free and total memory is its partition's.
+/// Whatever hands out device memory is counted here, before the driver is asked, so that an application cannot take
+/// more than its partition, and what it is told of free and total memory is its partition's.
 package final class PartitionedDriver: Driver {
     let driver: any Driver
     /// The driver's number of each device, by the partition's.
@@ -27,7 +27,10 @@ package final class PartitionedDriver: Driver {
         let context: ContextHandle
     }
 
+    /// Makes a part of a driver.
+    ///
     /// - Parameters:
+    ///   - driver: The whole.
     ///   - devices: The driver's numbers of the devices of the partition, in the order in which they appear.
     ///   - bytesMax: The most that may be allocated on each; nil for all there is.
     package init(_ driver: any Driver, devices: [Int], bytesMax: Int?) {
@@ -139,7 +142,8 @@ package final class PartitionedDriver: Driver {
         }
     }
 
-    /// Counts an allocation first, so that two threads cannot both take the last bytes, and corrects the count after it.
+    /// Counts an allocation first, so that two threads cannot both take the last bytes, and corrects the count after
+    /// it.
     private func allocate(
         _ context: ContextHandle, _ byteCount: Int, _ body: () throws(CUDAError) -> (CUdeviceptr, Int)
     ) throws(CUDAError) -> CUdeviceptr {

@@ -48,8 +48,10 @@ final class CommandStream: @unchecked Sendable {
         spare.deallocate()
     }
 
-    /// Appends a frame and returns its sequence number. With `waits`, everything up to it is on its way on return.
-    /// `register` learns the number before the frame can be answered.
+    /// Appends a frame and returns its sequence number.
+    ///
+    /// With `waits`, everything up to it is on its way on return. `register` learns the number before the frame can be
+    /// answered.
     @inline(__always)
     func append(
         _ call: UInt16, flags: FrameHeader.Flags, context: UInt64, byteCount: Int, waits: Bool,
@@ -121,7 +123,9 @@ final class CommandStream: @unchecked Sendable {
         lock.unlock()
     }
 
-    /// Writes the buffer, and then a block, to the socket. Called with the lock, which is given up meanwhile.
+    /// Writes the buffer, and then a block, to the socket.
+    ///
+    /// Called with the lock, which is given up meanwhile.
     private func writeOut(_ block: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)) {
         var block = block
         isWriting = true

@@ -9,18 +9,22 @@ extension RemoteDriver {
     package static func connect() throws(ConnectionFailure) -> RemoteDriver {
         guard let server = environment("BITFUSION_SERVER") else {
             throw ConnectionFailure(
-                "no GPU server is chosen (BITFUSION_SERVER is not set); start the program with `bitfusion run -n 1 -- ...`")
+                "no GPU server is chosen (BITFUSION_SERVER is not set); start the program with `bitfusion run -n 1 -- ...`"
+            )
         }
         guard let endpoint = Endpoint(server) else {
             throw ConnectionFailure("BITFUSION_SERVER is neither host:port nor unix:/path: \(server)")
         }
         guard let text = environment("BITFUSION_TICKET"), let ticket = bytes(ofHexadecimal: text) else {
-            throw ConnectionFailure("BITFUSION_TICKET is not a ticket of \(2 * Hello.ticketByteCount) hexadecimal digits")
+            throw ConnectionFailure(
+                "BITFUSION_TICKET is not a ticket of \(2 * Hello.ticketByteCount) hexadecimal digits")
         }
         return try connect(to: endpoint, ticket: ticket)
     }
 
-    /// Connects and shakes hands. The failure's message names the server and what to do.
+    /// Connects and shakes hands.
+    ///
+    /// The failure's message names the server and what to do.
     package static func connect(to endpoint: Endpoint, ticket: [UInt8]) throws(ConnectionFailure) -> RemoteDriver {
         let connection = try Connection.connect(to: endpoint)
         let hello = Hello(ticket: ticket, processID: UInt32(getpid()))
@@ -62,7 +66,8 @@ extension RemoteDriver {
         do throws(WireError) {
             return try reader.readDriverDescription()
         } catch {
-            throw ConnectionFailure("\(endpoint) described its GPUs in a way that this version does not understand: \(error)")
+            throw ConnectionFailure(
+                "\(endpoint) described its GPUs in a way that this version does not understand: \(error)")
         }
     }
 

@@ -12,7 +12,8 @@ struct HostFunctions {
 }
 
 extension RemoteDriver {
-    /// The server's stream stops at the function; this process calls it on a thread of its own and says when it returned.
+    /// The server's stream stops at the function; this process calls it on a thread of its own and says when it
+    /// returned.
     package func cuLaunchHostFunc(
         _ context: ContextHandle, stream hStream: StreamHandle, function: @escaping @Sendable () -> Void
     ) throws(CUDAError) {

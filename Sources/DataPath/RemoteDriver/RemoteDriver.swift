@@ -110,7 +110,9 @@ struct Reply {
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    /// The next value. A reply that is too short reads as zeros: the server is ours, of the same version.
+    /// The next value.
+    ///
+    /// A reply that is too short reads as zeros: the server is ours, of the same version.
     mutating func read<Value: FixedWidthInteger & BitwiseCopyable>(_ type: Value.Type) -> Value {
         guard next + MemoryLayout<Value>.size <= bytes.count else { return 0 }
         defer { next += MemoryLayout<Value>.size }

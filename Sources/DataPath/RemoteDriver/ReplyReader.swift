@@ -16,8 +16,10 @@ final class PendingReply: @unchecked Sendable {
     var isDone = false
 }
 
-/// Delivers replies. There is no reading thread: a thread that waits reads the socket itself, one at a time, and delivers
-/// the other threads' replies on the way.
+/// Delivers replies.
+///
+/// There is no reading thread: a thread that waits reads the socket itself, one at a time, and delivers the other
+/// threads' replies on the way.
 ///
 /// SAFETY: `input` belongs to the thread that holds the reader's role; everything else is touched under `lock`.
 final class ReplyReader: @unchecked Sendable {
@@ -36,7 +38,9 @@ final class ReplyReader: @unchecked Sendable {
     /// Numbers of host functions that the server wants called, in order.
     private var dueHostFunctions: [UInt64] = []
 
-    /// What the server sends for the application's own output. Set before the first reply.
+    /// What the server sends for the application's own output.
+    ///
+    /// Set before the first reply.
     var output: (Bool, UnsafeRawBufferPointer) -> Void = { _, _ in }
     /// Called once when the connection is lost, with the reason.
     var onFailure: (String) -> Void = { _ in }
@@ -51,7 +55,9 @@ final class ReplyReader: @unchecked Sendable {
         lock.unlock()
     }
 
-    /// Waits for a reply. Throws when the connection is lost first.
+    /// Waits for a reply.
+    ///
+    /// Throws when the connection is lost first.
     func wait(for reply: PendingReply) throws(CUDAError) {
         lock.lock()
         waitingThreads += 1
@@ -74,7 +80,9 @@ final class ReplyReader: @unchecked Sendable {
         return dueHostFunctions.isEmpty ? nil : dueHostFunctions.removeFirst()
     }
 
-    /// Takes the reader's role until `isSatisfied`, or waits for the thread that has it. Called with the lock.
+    /// Takes the reader's role until `isSatisfied`, or waits for the thread that has it.
+    ///
+    /// Called with the lock.
     private func readOrWait(_ isSatisfied: () -> Bool) {
         guard !isReading else {
             changed.wait(lock)
@@ -101,7 +109,9 @@ final class ReplyReader: @unchecked Sendable {
         lock.lock()
     }
 
-    /// Reads and delivers one frame. Returns what is wrong with the connection, if anything is.
+    /// Reads and delivers one frame.
+    ///
+    /// Returns what is wrong with the connection, if anything is.
     private func readFrame() -> String? {
         guard fill(atLeast: ReplyHeader.byteCount), let base = input.baseAddress else { return lastProblem }
         let header = ReplyHeader(at: base + inputStart)

@@ -31,7 +31,9 @@ final class Condition: @unchecked Sendable {
     func broadcast() { pthread_cond_broadcast(condition) }
 }
 
-/// Starts a detached thread that receives no signals of the application. False when the system has none left.
+/// Starts a detached thread that receives no signals of the application.
+///
+/// False when the system has none left.
 func startThread(
     _ argument: UnsafeMutableRawPointer, _ body: @convention(c) (UnsafeMutableRawPointer) -> Void
 ) -> Bool {

@@ -68,7 +68,8 @@ extension Session {
         if let last = completion.last, completion.status == CUDA_SUCCESS {
             do { try last() } catch let error as CUDAError { try answer(completion.sequence, status: error.code) }
         } else if let landing = completion.landing, completion.status == CUDA_SUCCESS {
-            try answer(completion.sequence, payload: UnsafeRawBufferPointer(rebasing: landing[..<completion.landingByteCount]))
+            try answer(
+                completion.sequence, payload: UnsafeRawBufferPointer(rebasing: landing[..<completion.landingByteCount]))
         } else {
             try answer(completion.sequence, status: completion.status)
         }
@@ -96,8 +97,8 @@ extension Session {
         }
     }
 
-    /// Whether work in a stream would begin at once: the legacy default stream and the other streams of its context wait
-    /// for each other.
+    /// Whether work in a stream would begin at once: the legacy default stream and the other streams of its context
+    /// wait for each other.
     func beginsAtOnce(_ stream: StreamHandle, _ frame: FrameHeader, _ context: ContextHandle) throws -> Bool {
         guard try isIdle(.legacyDefault, context) else { return false }
         guard stream == .legacyDefault else { return try isIdle(stream, context) }

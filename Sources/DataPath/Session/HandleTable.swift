@@ -14,7 +14,9 @@ struct HandleTable<DriverHandle: Handle> {
     /// `unknown` is what CUDA answers to a handle of this kind that does not exist.
     init(unknown: CUDAError = .invalidHandle) { self.unknown = unknown }
 
-    /// The driver's handle of a client's number. 0 stays 0: the default stream, or no handle.
+    /// The driver's handle of a client's number.
+    ///
+    /// 0 stays 0: the default stream, or no handle.
     mutating func driverHandle(_ number: UInt64) throws(CUDAError) -> DriverHandle {
         if number == lastNumber { return lastHandle }
         if number == 0 { return DriverHandle(bits: 0) }

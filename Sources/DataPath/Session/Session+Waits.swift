@@ -47,8 +47,10 @@ extension Session {
         if try wait(for: [waited], frame, context) { try driver.cuStreamSynchronize(context, hStream: waited) }
     }
 
-    /// Leaves the answer to a completion while a stream has work. True when none has: then the driver's own call returns
-    /// at once, and does what belongs to a synchronisation, as writing out what kernels have printed.
+    /// Leaves the answer to a completion while a stream has work.
+    ///
+    /// True when none has: then the driver's own call returns at once, and does what belongs to a synchronisation, as
+    /// writing out what kernels have printed.
     private func wait(
         for streams: [StreamHandle], and events: [EventHandle] = [], _ frame: FrameHeader, _ context: ContextHandle
     ) throws -> Bool {
@@ -96,7 +98,8 @@ extension Session {
         guard byteCount >= 0, byteCount <= Limits.copyFrameBytes else {
             throw WireError.tooLong(byteCount, limit: Limits.copyFrameBytes)
         }
-        try copyToHost(frame, byteCount, streams.driverHandle(stream)) { context, stream, target, waits throws(CUDAError) in
+        try copyToHost(frame, byteCount, streams.driverHandle(stream)) {
+            context, stream, target, waits throws(CUDAError) in
             if waits {
                 try driver.cuMemcpyDtoH_v2(context, dstHost: target, srcDevice: source, stream: stream)
             } else {

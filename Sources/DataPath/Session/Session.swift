@@ -8,8 +8,9 @@ import Wire
 
 /// One application's connection to a driver.
 ///
-/// One thread reads, performs and answers, in the order of the frames. A call that waits for the GPU does not stop it: the
-/// wait is remembered as a ``Completion`` and answered when its events are done, while the next frames are performed.
+/// One thread reads, performs and answers, in the order of the frames. A call that waits for the GPU does not stop it:
+/// the wait is remembered as a ``Completion`` and answered when its events are done, while the next frames are
+/// performed.
 package final class Session {
     /// Why a session ended.
     package enum End: Sendable, Equatable {
@@ -65,7 +66,8 @@ package final class Session {
     ) {
         self.connection = connection
         self.driver = driver
-        outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap { source, kind in
+        outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap {
+            source, kind in
             source.map { ($0, kind) }
         }
         hostFunctions = HostFunctionRelay()
@@ -115,7 +117,8 @@ package final class Session {
                 throw WireError.outOfSequence(expected: expectedSequence, found: header.sequence)
             }
             expectedSequence += 1
-            try perform(header, UnsafeRawBufferPointer(start: base + inputStart + FrameHeader.byteCount, count: payload))
+            try perform(
+                header, UnsafeRawBufferPointer(start: base + inputStart + FrameHeader.byteCount, count: payload))
             inputStart += frame
             if output.count >= Session.outputBytesMax { try flush() }
         }
@@ -231,7 +234,9 @@ package final class Session {
         guard connection.write(bytes) else { throw ConnectionFailure(errorText(errno)) }
     }
 
-    /// Reads more. While something is to be completed it only looks, sleeping longer the longer that takes.
+    /// Reads more.
+    ///
+    /// While something is to be completed it only looks, sleeping longer the longer that takes.
     private func receive() throws -> End? {
         if inputEnd == input.count { makeRoom(for: input.count) }
         let room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...])
@@ -255,8 +260,10 @@ package final class Session {
 
     private var waitStart: UInt64 = 0
 
-    /// Lets time pass between two looks at the events: nothing for the first microseconds, then an eighth of what the wait
-    /// has taken so far, at most ``pauseNanosecondsMax``. Whatever arrives on the socket ends it.
+    /// Lets time pass between two looks at the events: nothing for the first microseconds, then an eighth of what the
+    /// wait has taken so far, at most ``pauseNanosecondsMax``.
+    ///
+    /// Whatever arrives on the socket ends it.
     private func pause() {
         let now = nanoseconds()
         if waitStart == 0 { waitStart = now }
@@ -268,7 +275,9 @@ package final class Session {
     private static let pauseAfterNanoseconds: UInt64 = 20_000
     private static let pauseNanosecondsMax: UInt64 = 200_000
 
-    /// Frees what the client has left behind. Contexts end with everything in them.
+    /// Frees what the client has left behind.
+    ///
+    /// Contexts end with everything in them.
     private func release() {
         completions.removeAll()
         let primary = Set(primaryContexts.values)

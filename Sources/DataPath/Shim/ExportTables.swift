@@ -23,9 +23,9 @@ struct TableID: Hashable {
 /// The tables behind `cuGetExportTable`: functions without a public name that NVIDIA's runtime and libraries call.
 ///
 /// A table is an array of words: the first is its length in bytes, then come functions. Callers reach past the length
-/// without a look at it, so tables are long and every unknown place holds a function that returns 0. The one length that
-/// is checked is the integrity table's. They live as long as the process.
-/// What each function does was found by watching unmodified runtimes and libraries call a driver.
+/// without a look at it, so tables are long and every unknown place holds a function that returns 0. The one length
+/// that is checked is the integrity table's. They live as long as the process. What each function does was found by
+/// watching unmodified runtimes and libraries call a driver.
 struct ExportTables: Sendable {
     /// Words of each table, the length included.
     ///
@@ -65,7 +65,8 @@ struct ExportTables: Sendable {
             TableID(0xd4082055_bde6704b, 0x8d34ba12_3c66e1f2): integrity,
             TableID(0x21318c60_97143248, 0x8ca641ff_7324c8f2): Self.sized([4: TableSlots.contextID]),
             TableID(0x6e163fbe_b958444d, 0x835ce182_aff1991e): Self.sized([7: TableSlots.enumerateFunctions]),
-            // Asked by the profiling library, which gives up politely when the table is there and recurses without end if not.
+            // Asked by the profiling library, which gives up politely when the table is there and recurses without end
+            // if not.
             TableID(0x7cb63f9b_9ca48e42, 0xa484beb6_6e6aed7f): Self.sized([:]),
         ]
     }

@@ -6,12 +6,12 @@ import Glibc
 /// The answer to the integrity question that NVIDIA's CUDA runtime asks a driver at its start.
 ///
 /// Why it is here: the runtime (libcudart, also the copies inside cuBLAS, cuDNN and others) asks three times with its
-/// version and the time, computes the answer itself and refuses every call with
-/// cudaErrorSoftwareValidityNotEstablished if the driver's differs. Without it no program that embeds that runtime could
-/// use a remote GPU. The answer depends on this process's id, thread and table addresses, so no server can give it.
+/// version and the time, computes the answer itself and refuses every call with cudaErrorSoftwareValidityNotEstablished
+/// if the driver's differs. Without it no program that embeds that runtime could use a remote GPU. The answer depends
+/// on this process's id, thread and table addresses, so no server can give it.
 ///
-/// What it is: for the first two questions a constant, for the others HMAC (RFC 2104) with MD2 (RFC 1319) over what both
-/// sides know. The key and the two constants are data published by the ZLUDA project (MIT / Apache-2.0 licences);
+/// What it is: for the first two questions a constant, for the others HMAC (RFC 2104) with MD2 (RFC 1319) over what
+/// both sides know. The key and the two constants are data published by the ZLUDA project (MIT / Apache-2.0 licences);
 /// the construction was found by watching unmodified runtimes call a driver.
 enum Integrity {
     /// What the answer is computed from, besides the devices.

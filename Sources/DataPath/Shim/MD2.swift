@@ -43,8 +43,9 @@ enum MD2 {
         return sum
     }
 
-    /// The permutation of the 256 bytes that RFC 1319 constructs from the digits of pi: a shuffle that takes its choices
-    /// from the digits, as many of them as each choice needs, and passes over those that would favour small numbers.
+    /// The permutation of the 256 bytes that RFC 1319 constructs from the digits of pi: a shuffle that takes its
+    /// choices from the digits, as many of them as each choice needs, and passes over those that would favour small
+    /// numbers.
     static let substitution: [UInt8] = {
         var digits = piDigits().makeIterator()
         func choice(below bound: Int) -> Int {

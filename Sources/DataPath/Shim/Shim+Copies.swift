@@ -125,8 +125,8 @@ extension Shim {
 
     /// Copies a range in the order of a stream.
     ///
-    /// The source in host memory has been read on return. A target in pageable host memory is complete on return, as CUDA
-    /// documents; a pinned one when the stream has come to it, or on return of a function without `Async`.
+    /// The source in host memory has been read on return. A target in pageable host memory is complete on return, as
+    /// CUDA documents; a pinned one when the stream has come to it, or on return of a function without `Async`.
     func copy(
         _ target: CUdeviceptr, _ targetDemand: Demand, _ source: CUdeviceptr, _ sourceDemand: Demand,
         _ byteCount: Int, _ stream: StreamTarget, isAsync: Bool

@@ -86,7 +86,8 @@ extension Shim {
         if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
     }
 
-    /// Calls with the function behind a CUfunction, or behind a CUkernel that was cast to one, in the context of a stream.
+    /// Calls with the function behind a CUfunction, or behind a CUkernel that was cast to one, in the context of a
+    /// stream.
     @inline(__always)
     private func withFunction<Result>(
         _ handle: OpaquePointer?, _ target: StreamTarget,

@@ -199,7 +199,8 @@ extension Shim {
     }
 
     /// An image that the application does not promise to preserve comes from a compiler at run time: it is loaded at
-    /// once where a context is current, so that errors and logs come from the call that the application expects to fail.
+    /// once where a context is current, so that errors and logs come from the call that the application expects to
+    /// fail.
     private func makeLibrary(
         _ image: UnsafeRawBufferPointer, isPreserved: Bool, _ options: JITOptions
     ) throws(CUDAError) -> Library {

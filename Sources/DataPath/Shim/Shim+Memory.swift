@@ -52,7 +52,8 @@ extension Shim {
         guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind == .device,
             let context = contexts[allocation.contextBits]
         else { throw .invalidValue }
-        // The addresses are given up after the driver gave up the memory: until then they must stay free of host memory.
+        // The addresses are given up after the driver gave up the memory: until then they must stay free of host
+        // memory.
         try driver.cuMemFree_v2(try context.handle, dptr: dptr)
         memory.remove(dptr) { $0.id == allocation.id }
     }

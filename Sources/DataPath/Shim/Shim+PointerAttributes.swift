@@ -78,7 +78,8 @@ extension Shim {
         return true
     }
 
-    /// What the question for several attributes answers where there is none: 0, and -1 or -2 for a device, as documented.
+    /// What the question for several attributes answers where there is none: 0, and -1 or -2 for a device, as
+    /// documented.
     private func writeNothing(_ attribute: CUpointer_attribute, to target: UnsafeMutableRawPointer) {
         switch attribute {
         case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: target.storeBytes(of: -2, as: Int32.self)

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 
-/// A connected stream socket. Closed exactly once, when the last owner lets go.
+/// A connected stream socket.
+///
+/// Closed exactly once, when the last owner lets go.
 ///
 /// SAFETY: every buffer that is passed is used only during the call.
 package final class Connection: Sendable {
     package let descriptor: Int32
 
-    /// How long a read polls before it blocks. A wake-up across cores costs 20 to 25 us on a virtual machine, more than
-    /// the answer of an idle worker takes.
+    /// How long a read polls before it blocks.
+    ///
+    /// A wake-up across cores costs 20 to 25 us on a virtual machine, more than the answer of an idle worker takes.
     package static let spinNanoseconds: UInt64 = 50_000
     /// How long to wait for a server to accept or to answer the first message.
     package static let connectSecondsMax = 5
@@ -98,7 +101,9 @@ package final class Connection: Sendable {
     /// Ends both directions, which wakes whoever reads or writes.
     package func shutDown() { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
 
-    /// Writes everything. False when the peer is gone; errno says why.
+    /// Writes everything.
+    ///
+    /// False when the peer is gone; errno says why.
     package func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var rest = bytes
         while !rest.isEmpty {
@@ -119,7 +124,8 @@ package final class Connection: Sendable {
         while !first.isEmpty {
             let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
                 vectors[0] = iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count)
-                vectors[1] = iovec(iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count)
+                vectors[1] = iovec(
+                    iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count)
                 var message = msghdr()
                 message.msg_iov = vectors.baseAddress
                 message.msg_iovlen = 2
@@ -139,7 +145,9 @@ package final class Connection: Sendable {
         return write(second)
     }
 
-    /// Reads what is there, at most the buffer: polls for a bounded time, then blocks. 0 at the end, negative on an error.
+    /// Reads what is there, at most the buffer: polls for a bounded time, then blocks.
+    ///
+    /// 0 at the end, negative on an error.
     package func read(into buffer: UnsafeMutableRawBufferPointer, spins: Bool) -> Int {
         if spins {
             let start = nanoseconds()
@@ -158,7 +166,9 @@ package final class Connection: Sendable {
         }
     }
 
-    /// Reads what is there without waiting. nil when there is nothing, 0 at the end, negative on an error.
+    /// Reads what is there without waiting.
+    ///
+    /// nil when there is nothing, 0 at the end, negative on an error.
     package func readNow(into buffer: UnsafeMutableRawBufferPointer) -> Int? {
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
@@ -168,7 +178,9 @@ package final class Connection: Sendable {
         }
     }
 
-    /// Fills the buffer. False at the end or on an error.
+    /// Fills the buffer.
+    ///
+    /// False at the end or on an error.
     package func readExactly(_ buffer: UnsafeMutableRawBufferPointer) -> Bool {
         var done = 0
         while done < buffer.count {

@@ -31,7 +31,9 @@ package struct FrameHeader: Sendable, Equatable, BitwiseCopyable {
         self.context = context
     }
 
-    /// Reads a header from at least ``byteCount`` bytes. SAFETY: the caller has checked that so many are there.
+    /// Reads a header from at least ``byteCount`` bytes.
+    ///
+    /// SAFETY: the caller has checked that so many are there.
     @inline(__always)
     package init(at start: UnsafeRawPointer) {
         payloadByteCount = UInt32(littleEndian: start.loadUnaligned(as: UInt32.self))
@@ -53,8 +55,8 @@ package struct FrameHeader: Sendable, Equatable, BitwiseCopyable {
     }
 }
 
-/// The head of every frame from the server, 24 bytes, little-endian: payload length `u32`, status `u32`, sequence `u64`,
-/// kind `u32`, reserved `u32` (0).
+/// The head of every frame from the server, 24 bytes, little-endian: payload length `u32`, status `u32`, sequence
+/// `u64`, kind `u32`, reserved `u32` (0).
 package struct ReplyHeader: Sendable, Equatable, BitwiseCopyable {
     package static let byteCount = 24
 
@@ -81,7 +83,9 @@ package struct ReplyHeader: Sendable, Equatable, BitwiseCopyable {
         self.kind = kind.rawValue
     }
 
-    /// Reads a header from at least ``byteCount`` bytes. SAFETY: the caller has checked that so many are there.
+    /// Reads a header from at least ``byteCount`` bytes.
+    ///
+    /// SAFETY: the caller has checked that so many are there.
     package init(at start: UnsafeRawPointer) {
         payloadByteCount = UInt32(littleEndian: start.loadUnaligned(as: UInt32.self))
         status = UInt32(littleEndian: start.loadUnaligned(fromByteOffset: 4, as: UInt32.self))

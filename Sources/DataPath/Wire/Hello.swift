@@ -25,7 +25,9 @@ package struct Hello: Sendable, Equatable {
         self.minor = minor
     }
 
-    /// Reads a hello. Throws ``WireError/notThisProtocol`` unless it begins with the magic and has its full length.
+    /// Reads a hello.
+    ///
+    /// Throws ``WireError/notThisProtocol`` unless it begins with the magic and has its full length.
     package init(bytes: [UInt8]) throws(WireError) {
         guard bytes.count == Hello.byteCount, littleEndian(bytes, at: 0, count: 4) == UInt64(Hello.magic) else {
             throw .notThisProtocol
@@ -46,8 +48,8 @@ package struct Hello: Sendable, Equatable {
 
 /// The answer to a ``Hello``: a header of 16 bytes and a body.
 ///
-/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, status `u32`, length of the body in bytes `u32`. The body
-/// is a sentence in UTF-8 when refused, and the driver's description when accepted.
+/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, status `u32`, length of the body in bytes `u32`. The
+/// body is a sentence in UTF-8 when refused, and the driver's description when accepted.
 package struct HelloReply: Sendable, Equatable {
     package enum Status: UInt32, Sendable {
         case accepted = 0
@@ -88,7 +90,9 @@ package struct HelloReply: Sendable, Equatable {
         }
         let count = Int(littleEndian(bytes, at: 12, count: 4))
         guard count <= bodyBytesMax else { throw .tooLong(count, limit: bodyBytesMax) }
-        guard let status = Status(rawValue: UInt32(littleEndian(bytes, at: 8, count: 4))) else { throw .notThisProtocol }
+        guard let status = Status(rawValue: UInt32(littleEndian(bytes, at: 8, count: 4))) else {
+            throw .notThisProtocol
+        }
         return (status, count)
     }
 }

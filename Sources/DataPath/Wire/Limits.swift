@@ -2,16 +2,22 @@
 
 /// What one peer can make the other hold, and why as much.
 package enum Limits {
-    /// The largest frame: the image of a module. Copies travel in frames of ``copyFrameBytes``.
+    /// The largest frame: the image of a module.
+    ///
+    /// Copies travel in frames of ``copyFrameBytes``.
     package static let frameBytesMax = 1 << 30
     /// Copies are cut into frames of this many bytes: few enough to stay in a core's cache between the socket and the
     /// driver, enough that a system call moves much.
     package static let copyFrameBytes = 512 << 10
     /// The largest small reply; copies are replies of ``copyFrameBytes``.
     package static let replyBytesMax = 64 << 20
-    /// Handles of one kind in one session. An application with more leaks.
+    /// Handles of one kind in one session.
+    ///
+    /// An application with more leaks.
     package static let handlesMax = 1 << 20
-    /// The longest name of a kernel or variable. Mangled C++ names reach tens of kilobytes.
+    /// The longest name of a kernel or variable.
+    ///
+    /// Mangled C++ names reach tens of kilobytes.
     package static let textBytesMax = 1 << 20
     /// Elements of a list inside a frame.
     package static let listCountMax = 1 << 16

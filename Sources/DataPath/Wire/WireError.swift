@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The peer broke the protocol. It ends the connection.
+/// The peer broke the protocol.
+///
+/// It ends the connection.
 package enum WireError: Error, Equatable, Sendable, CustomStringConvertible {
     case notThisProtocol
     case truncated(needed: Int, available: Int)

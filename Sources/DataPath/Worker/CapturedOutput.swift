@@ -11,7 +11,9 @@ final class CapturedOutput: OutputSource {
     private let file: Int32
     private var taken = 0
 
-    /// Takes over a standard descriptor. Without memory for the file nothing is captured.
+    /// Takes over a standard descriptor.
+    ///
+    /// Without memory for the file nothing is captured.
     init(of descriptor: Int32) {
         file = csystem_memory_file("kernel output")
         guard file >= 0 else { return }

@@ -31,7 +31,9 @@ package struct WorkerConfiguration: Sendable {
 package enum Worker {
     private static let prepared = Mutex<(path: String, driver: HostDriver)?>(nil)
 
-    /// Loads the driver ahead of the application. No context is made: on a real GPU one costs hundreds of MB.
+    /// Loads the driver ahead of the application.
+    ///
+    /// No context is made: on a real GPU one costs hundreds of MB.
     package static func prepare(driverPath: String) throws(DriverLoadFailure) {
         let driver = try HostDriver(path: driverPath)
         prepared.withLock { $0 = (driverPath, driver) }

@@ -2,7 +2,8 @@
 package import CNVML
 import Glibc
 
-// The library itself and the system: initialisation, versions, error texts, and what nvidia-smi insists on at its start.
+// The library itself and the system: initialisation, versions, error texts, and what nvidia-smi insists on at its
+// start.
 
 @c @implementation
 package func nvmlInit() -> nvmlReturn_t { NVMLLibrary.initialise() }

@@ -3,9 +3,9 @@ import Glibc
 
 /// The software GPUs of this process as `BITFUSION_SOFT_GPU` describes them.
 ///
-/// `2x4096` is two GPUs of 4096 MiB; after that `,name=TEXT` and `,cc=MAJOR.MINOR` may follow. The software `libcuda.so.1`
-/// reads the same variable and reports the same identities, so that a program may match the devices of the two libraries
-/// by UUID or PCI address.
+/// `2x4096` is two GPUs of 4096 MiB; after that `,name=TEXT` and `,cc=MAJOR.MINOR` may follow. The software
+/// `libcuda.so.1` reads the same variable and reports the same identities, so that a program may match the devices of
+/// the two libraries by UUID or PCI address.
 struct SoftInventory: Equatable {
     var count = 1
     var totalBytes: UInt64 = 4096 << 20
@@ -63,7 +63,8 @@ struct SoftInventory: Equatable {
         return text
     }
 
-    /// The PCI address with a domain of four or eight digits, as `0000:1A:00.0`, in capitals as NVIDIA's tools print it.
+    /// The PCI address with a domain of four or eight digits, as `0000:1A:00.0`, in capitals as NVIDIA's tools print
+    /// it.
     func pciAddress(of ordinal: Int, domainDigits: Int) -> String {
         "\(hexadecimal(0, digits: domainDigits)):\(hexadecimal(bus(of: ordinal), digits: 2, uppercase: true)):00.0"
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import CSoftGPU
 
-/// A kernel in the host's machine code. Lives as long as somebody holds it.
+/// A kernel in the host's machine code.
+///
+/// Lives as long as somebody holds it.
 package final class CompiledKernel: @unchecked Sendable {
     // SAFETY: everything is set once in `init`; the code pointers stay valid while `code` is held.
     package let description: KernelDescription

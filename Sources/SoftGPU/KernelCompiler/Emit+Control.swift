@@ -40,7 +40,7 @@ extension KernelEmitter {
 
     // MARK: - Calls
 
-    /// `call (result), function, (arguments), prototype`
+    /// Emits `call (result), function, (arguments), prototype`.
     func emitCall(_ i: Instruction) throws(PTXError) {
         var operands = i.operands[...]
         var results: [Operand] = []

@@ -41,7 +41,9 @@ extension KernelEmitter {
         return result
     }
 
-    /// A source operand of a floating-point instruction, flushed if need be. Bfloats stay integers.
+    /// A source operand of a floating-point instruction, flushed if need be.
+    ///
+    /// Bfloats stay integers.
     func floatSource(_ i: Instruction, _ position: Int, _ type: ScalarType) throws(PTXError) -> Value {
         flush(i, try source(i, position, type))
     }

@@ -241,8 +241,10 @@ extension KernelEmitter {
         return displaced(name, displacement)
     }
 
-    /// A pointer anywhere. `%memory` is null, which LLVM must not know: it sees one object that all addresses are
-    /// offsets into, and can compare and combine them.
+    /// A pointer anywhere.
+    ///
+    /// `%memory` is null, which LLVM must not know: it sees one object that all addresses are offsets into, and can
+    /// compare and combine them.
     func flatPointer(_ address: Value, _ displacement: Int64) -> String {
         let name = fresh()
         emit("\(name) = getelementptr i8, ptr %memory, \(address.typed)")

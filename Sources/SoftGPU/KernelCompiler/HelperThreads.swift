@@ -3,7 +3,9 @@ import CSoftGPU
 import Glibc
 import Synchronization
 
-/// Threads that join in on launches worth sharing. They sleep when there is none.
+/// Threads that join in on launches worth sharing.
+///
+/// They sleep when there is none.
 final class HelperThreads: @unchecked Sendable {
     // SAFETY: `open`, `stopping` and `running` are only touched with `mutex` held; the mutex and conditions never move.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>

@@ -108,9 +108,10 @@ extension KernelEmitter {
             """
     }
 
-    /// The thread as a coroutine. Its frame lies in the block's frame area; when the frames there are too small, the
-    /// needed size is stored and nothing runs. A thread that has ended is never resumed, so there is no final
-    /// suspension.
+    /// The thread as a coroutine.
+    ///
+    /// Its frame lies in the block's frame area; when the frames there are too small, the needed size is stored and
+    /// nothing runs. A thread that has ended is never resumed, so there is no final suspension.
     private func emitCoroutine(_ name: String) throws(PTXError) {
         start()
         isInCoroutine = true

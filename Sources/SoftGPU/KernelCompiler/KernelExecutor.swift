@@ -76,7 +76,9 @@ package final class KernelExecutor: Sendable {
         return outcome(of: launch)
     }
 
-    /// Runs a few blocks to learn how long one takes. Cooperative launches are always shared.
+    /// Runs a few blocks to learn how long one takes.
+    ///
+    /// Cooperative launches are always shared.
     private func deservesHelp(_ launch: UnsafeMutablePointer<sg_launch>, _ core: OpaquePointer) -> Bool {
         if launch.pointee.cooperative != 0 { return true }
         let begin = nanoseconds()

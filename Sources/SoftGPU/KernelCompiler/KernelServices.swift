@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package import CSoftGPU
 
-/// What a kernel may call out to: C functions of the device, each given `context` first. Any may be absent.
+/// What a kernel may call out to: C functions of the device, each given `context` first.
+///
+/// Any may be absent.
 ///
 /// They are called on the executor's threads, several at once, and must not wait for the launch that calls them.
 package struct KernelServices: @unchecked Sendable {

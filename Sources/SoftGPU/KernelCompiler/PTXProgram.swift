@@ -75,7 +75,9 @@ package final class PTXProgram: Sendable {
         return min(estimate, 65536 / max(threadsMax, 256) / 8 * 8, 255)
     }
 
-    /// Tells where each variable lies, in the order of `variables`. Called once, before the first launch.
+    /// Tells where each variable lies, in the order of `variables`.
+    ///
+    /// Called once, before the first launch.
     package func place(variablesAt addresses: [UInt64]) {
         precondition(addresses.count == variableIndices.count, "one address for each variable")
         state.withLock { state in

@@ -39,7 +39,9 @@ private struct PrintfFormatter {
         return arguments.loadUnaligned(fromByteOffset: offset, as: type)
     }
 
-    /// Formats one conversion and returns what follows it. A conversion that C does not have is printed as it is.
+    /// Formats one conversion and returns what follows it.
+    ///
+    /// A conversion that C does not have is printed as it is.
     private mutating func conversion(_ start: UnsafePointer<UInt8>) -> UnsafePointer<UInt8> {
         var next = start + 1
         if next.pointee == UInt8(ascii: "%") {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import PTX
 
-/// Finds the loops in which a thread waits for memory that another thread changes. Such a thread must let others run,
-/// or it would wait forever: they share one core.
+/// Finds the loops in which a thread waits for memory that another thread changes.
+///
+/// Such a thread must let others run, or it would wait forever: they share one core.
 ///
 /// A loop spins when it can only be left by a condition that depends on an atomic or on a volatile or ordered load.
 struct SpinLoops: Sendable {

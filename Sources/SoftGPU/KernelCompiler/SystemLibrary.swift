@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import PTX
 
-/// Functions that programs expect from CUDA's device runtime library and that PTX itself can express. The text is linked
-/// with a program that leaves one of them open.
+/// Functions that programs expect from CUDA's device runtime library and that PTX itself can express.
+///
+/// The text is linked with a program that leaves one of them open.
 enum SystemLibrary {
     private static let names: Set<String> = ["cudaCGGetIntrinsicHandle", "cudaCGSynchronize"]
 
@@ -16,8 +17,10 @@ enum SystemLibrary {
         return open.subtracting(defined).isEmpty ? nil : try Parser.parse(Array(text.utf8))
     }
 
-    /// Grids are the only groups that need the library. A grid's handle is the address of its workspace, zeroed at launch,
-    /// where the first threads of the blocks count their arrivals: round after round, so it is never set back.
+    /// Grids are the only groups that need the library.
+    ///
+    /// A grid's handle is the address of its workspace, zeroed at launch, where the first threads of the blocks count
+    /// their arrivals: round after round, so it is never set back.
     private static let text = """
         .version 8.0
         .target sm_75

@@ -48,7 +48,9 @@ enum LLVMType: String {
 }
 
 extension ScalarType {
-    /// How a value of this type is computed with. Both bfloat types stay integers: LLVM computes with them elsewhere.
+    /// How a value of this type is computed with.
+    ///
+    /// Both bfloat types stay integers: LLVM computes with them elsewhere.
     var llvm: LLVMType {
         switch self {
         case .f16: .half

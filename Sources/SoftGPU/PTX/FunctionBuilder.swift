@@ -8,7 +8,9 @@ struct FunctionBuilder {
 
     private var scopes: [Scope] = [Scope(parent: nil)]
     private var currentScope = 0
-    /// For each name used: where and by what spelling. Labels may be declared later than used.
+    /// For each name used: where and by what spelling.
+    ///
+    /// Labels may be declared later than used.
     private var uses: [(name: String, scope: Int, line: Int)] = []
 
     init(function: Function) { self.function = function }

@@ -23,7 +23,9 @@ struct Token {
     var value: UInt64 = 0
 }
 
-/// Cuts a PTX text into words. Works on bytes: a module may be megabytes long.
+/// Cuts a PTX text into words.
+///
+/// Works on bytes: a module may be megabytes long.
 struct Lexer {
     /// A text longer than this is refused, so that a damaged length cannot take the machine's memory.
     static let textBytesMax = 256 << 20

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The instructions of PTX ISA 9.x by name. A word that is not among them is a mistake in the text; one that is, but
-/// that the compiler has no code for, is reported as unsupported when its kernel is compiled.
+/// The instructions of PTX ISA 9.x by name.
+///
+/// A word that is not among them is a mistake in the text; one that is, but that the compiler has no code for, is
+/// reported as unsupported when its kernel is compiled.
 enum Opcodes {
     static func isKnown(_ name: String) -> Bool { all.contains(name) }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What is wrong with a PTX text, and where. It ends up in the JIT error log of `cuModuleLoadDataEx`.
+/// What is wrong with a PTX text, and where.
+///
+/// It ends up in the JIT error log of `cuModuleLoadDataEx`.
 package struct PTXError: Error, Equatable, Sendable {
     package enum Kind: Sendable {
         /// The text breaks the rules of PTX.

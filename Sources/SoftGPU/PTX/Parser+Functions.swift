@@ -109,7 +109,7 @@ extension Parser {
         }
     }
 
-    /// `.reg .b32 a, b, %r<10>;`
+    /// Reads `.reg .b32 a, b, %r<10>;`.
     private mutating func parseRegisters(_ body: inout FunctionBuilder) throws(PTXError) {
         guard let type = reader.takeType() else {
             throw .unsupported("vector registers are not supported", line: reader.line)

@@ -84,7 +84,7 @@ package struct Parser {
         }
     }
 
-    /// `.target sm_75, texmode_independent`
+    /// Reads `.target sm_75, texmode_independent`.
     private mutating func parseTarget() throws(PTXError) {
         repeat {
             let word = try reader.identifier()

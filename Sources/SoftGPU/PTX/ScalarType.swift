@@ -45,7 +45,9 @@ package enum ScalarType: String, Sendable, CaseIterable {
     package static func named(_ word: String) -> ScalarType? { byName[word] }
 }
 
-/// Where a variable lives (PTX ISA, "State Spaces"). `generic` is the space of instructions that name none.
+/// Where a variable lives (PTX ISA, "State Spaces").
+///
+/// `generic` is the space of instructions that name none.
 package enum StateSpace: String, Sendable {
     case generic, global, shared, local, param, const
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Hands out pieces of a range of offsets. It knows nothing of the memory behind them.
+/// Hands out pieces of a range of offsets.
+///
+/// It knows nothing of the memory behind them.
 ///
 /// What was given back is used again for pieces of the same size; else fresh offsets are used; only when those have run
 /// out are the gaps between the pieces searched.
@@ -19,7 +21,9 @@ struct AddressSpace {
 
     var isUnused: Bool { taken.isEmpty }
 
-    /// Finds `byteCount` bytes, or returns nil. The alignment must depend on nothing but the size.
+    /// Finds `byteCount` bytes, or returns nil.
+    ///
+    /// The alignment must depend on nothing but the size.
     mutating func take(_ byteCount: Int, alignment: Int) -> Int? {
         guard let offset = reused(byteCount) ?? untouched(byteCount, alignment) ?? gap(byteCount, alignment) else {
             return nil

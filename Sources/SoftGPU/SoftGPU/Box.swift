@@ -47,7 +47,9 @@ struct Box: Sendable {
     }
 }
 
-/// A copy between two boxes. Whoever performs it holds the memory of both.
+/// A copy between two boxes.
+///
+/// Whoever performs it holds the memory of both.
 struct Copy: Sendable {
     let target: Box
     let source: Box

@@ -101,13 +101,17 @@ final class Context: Sendable {
         }
     }
 
-    /// Returns when everything that has been enqueued is done. The result of it is in ``checkHealth()``.
+    /// Returns when everything that has been enqueued is done.
+    ///
+    /// The result of it is in ``checkHealth()``.
     func waitForAll() {
         for stream in state.withLock({ $0.streams }) + [legacyStream] { stream.wait(for: stream.position.sequence) }
         noteSynchronization()
     }
 
-    /// What a synchronisation with a stream waits for. The legacy default stream includes all blocking streams.
+    /// What a synchronisation with a stream waits for.
+    ///
+    /// The legacy default stream includes all blocking streams.
     func everythingBefore(_ stream: Stream) -> StreamPosition {
         if stream.kind == .legacyDefault { keepOrder(stream) }
         return stream.position

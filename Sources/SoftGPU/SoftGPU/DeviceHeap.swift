@@ -50,7 +50,9 @@ final class DeviceHeap: Sendable {
         }
     }
 
-    /// Takes memory back. An address that the heap did not give is ignored.
+    /// Takes memory back.
+    ///
+    /// An address that the heap did not give is ignored.
     func release(_ address: UInt64) {
         state.withLock { state in
             guard let base = state.allocation?.address, address >= base, address - base < UInt64(state.limitBytes)

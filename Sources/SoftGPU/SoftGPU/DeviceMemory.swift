@@ -28,7 +28,9 @@ final class Allocation: Sendable {
     }
 }
 
-/// A device address as a pointer. The caller has checked that it lies in an allocation, and holds that.
+/// A device address as a pointer.
+///
+/// The caller has checked that it lies in an allocation, and holds that.
 func pointer(_ address: UInt64) -> UnsafeMutableRawPointer {
     // SAFETY: a device address of the software GPU is an address of this process, and no allocation contains 0.
     UnsafeMutableRawPointer(bitPattern: UInt(address)).unsafelyUnwrapped
@@ -45,7 +47,9 @@ final class DeviceMemory: Sendable {
     static let hugePageBytes = 2 << 20
     /// Allocations up to this size are small.
     static let smallBytesMax = 256 << 10
-    /// Allocations of one process with pages of their own. It needs mappings for other things than device memory too.
+    /// Allocations of one process with pages of their own.
+    ///
+    /// It needs mappings for other things than device memory too.
     static let guardedMax = 24_000
     /// From this number of allocations on, small ones are packed.
     static let guardedSmallMax = 6_000
@@ -128,7 +132,9 @@ final class DeviceMemory: Sendable {
     var usedBytes: Int { state.withLock { $0.usedBytes } }
     var freeBytes: Int { totalBytes - usedBytes }
 
-    /// Maps at least `byteCount` bytes. CUDA_ERROR_OUT_OF_MEMORY when the device has no more.
+    /// Maps at least `byteCount` bytes.
+    ///
+    /// CUDA_ERROR_OUT_OF_MEMORY when the device has no more.
     func allocate(_ byteCount: Int) throws(CUDAError) -> Allocation {
         guard byteCount > 0 else { throw .invalidValue }
         guard byteCount <= totalBytes else { throw .outOfMemory }
@@ -175,7 +181,9 @@ final class DeviceMemory: Sendable {
         return Allocation(address: address, mappedBytes: bytes, isPacked: true, memory: self)
     }
 
-    /// Finds room in a chunk. Memory that was used before is cleared, as fresh pages are.
+    /// Finds room in a chunk.
+    ///
+    /// Memory that was used before is cleared, as fresh pages are.
     private func pack(_ bytes: Int) -> UInt64? {
         let address = state.withLock { state -> UInt64? in
             for key in state.roomy.prefix(Self.chunksTriedMax) {

@@ -2,8 +2,10 @@
 import CCUDA
 import Driver
 
-/// What a software GPU says about itself. The figures of compute capability 7.5 are those of the CUDA programming guide,
-/// "Technical Specifications per Compute Capability"; the rest is what the software really has.
+/// What a software GPU says about itself.
+///
+/// The figures of compute capability 7.5 are those of the CUDA programming guide, "Technical Specifications per Compute
+/// Capability"; the rest is what the software really has.
 struct DeviceProfile: Sendable {
     static let driverVersion: Int32 = 13050
     static let warpThreads = 32

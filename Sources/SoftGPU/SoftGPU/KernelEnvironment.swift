@@ -8,7 +8,9 @@ import Synchronization
 final class KernelEnvironment: Sendable {
     let heap: DeviceHeap
     let output = KernelOutput()
-    /// The CUresult of the first kernel that failed; 0 while none has. It stays.
+    /// The CUresult of the first kernel that failed; 0 while none has.
+    ///
+    /// It stays.
     private let failure = Atomic<UInt32>(0)
 
     init(memory: DeviceMemory) { heap = DeviceHeap(memory: memory) }

@@ -16,7 +16,9 @@ final class KernelOutput: Sendable {
 
     private let state = Mutex(State())
 
-    /// CU_LIMIT_PRINTF_FIFO_SIZE. CUDA loses what is beyond; here it is printed earlier.
+    /// CU_LIMIT_PRINTF_FIFO_SIZE.
+    ///
+    /// CUDA loses what is beyond; here it is printed earlier.
     var limitBytes: Int {
         get { state.withLock { $0.limitBytes } }
         set { state.withLock { $0.limitBytes = newValue } }

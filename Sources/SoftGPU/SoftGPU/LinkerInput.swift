@@ -23,8 +23,9 @@ enum LinkerInput {
         }
     }
 
-    /// Object files and libraries carry fat binaries. Those without PTX are left out: if something of theirs is needed,
-    /// the linker names it.
+    /// Object files and libraries carry fat binaries.
+    ///
+    /// Those without PTX are left out: if something of theirs is needed, the linker names it.
     private static func embedded(
         in input: LinkInput, capability: Int, log: inout JITLog
     ) throws(CUDAError) -> [[UInt8]] {

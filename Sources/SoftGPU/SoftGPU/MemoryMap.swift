@@ -36,7 +36,9 @@ final class MemoryMap: Sendable {
 
     func insert(_ entry: Entry) { entries.withLock { $0.insert(entry) } }
 
-    /// The allocation in which all of the range lies. CUDA_ERROR_INVALID_VALUE without one.
+    /// The allocation in which all of the range lies.
+    ///
+    /// CUDA_ERROR_INVALID_VALUE without one.
     func allocation(at address: UInt64, byteCount: Int) throws(CUDAError) -> Allocation {
         let found = entries.withLock { entries -> Allocation? in
             guard let entry = entries.last(upTo: address) else { return nil }
@@ -48,14 +50,17 @@ final class MemoryMap: Sendable {
         return found
     }
 
-    /// Takes out what begins at `address`, whether or not a free has been announced. CUDA_ERROR_INVALID_VALUE when
-    /// nothing does.
+    /// Takes out what begins at `address`, whether or not a free has been announced.
+    ///
+    /// CUDA_ERROR_INVALID_VALUE when nothing does.
     func remove(at address: UInt64) throws(CUDAError) -> Entry {
         guard let removed = entries.withLock({ $0.remove(at: address) }) else { throw .invalidValue }
         return removed
     }
 
-    /// Says that a free of `address` is on its way. CUDA_ERROR_INVALID_VALUE when one is already, or nothing is there.
+    /// Says that a free of `address` is on its way.
+    ///
+    /// CUDA_ERROR_INVALID_VALUE when one is already, or nothing is there.
     func beginFree(at address: UInt64) throws(CUDAError) -> Entry {
         guard let marked = entries.withLock({ $0.markFreePending(at: address) }) else { throw .invalidValue }
         return marked

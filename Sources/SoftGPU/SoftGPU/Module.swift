@@ -11,7 +11,9 @@ final class Module: Sendable {
     let context: UInt64
     let executor: KernelExecutor
     let program: PTXProgram
-    /// What the program allowed its kernels (CU_JIT_MAX_REGISTERS); 0 for no limit. It only shows in their attributes.
+    /// What the program allowed its kernels (CU_JIT_MAX_REGISTERS); 0 for no limit.
+    ///
+    /// It only shows in their attributes.
     let registersMax: Int
     /// Holds all variables of the module, one after the other; nil without any.
     private let memory: Allocation?
@@ -95,7 +97,9 @@ final class Module: Sendable {
         }
     }
 
-    /// The kernel of this name, always the same object. `make` gives it its handle.
+    /// The kernel of this name, always the same object.
+    ///
+    /// `make` gives it its handle.
     func function(named name: String, _ make: (Int) throws(CUDAError) -> Function) throws(CUDAError) -> Function {
         if let known = functions.withLock({ $0[name] }) { return known }
         guard let index = program.kernels.firstIndex(where: { $0.name == name }) else { throw .notFound }
@@ -148,8 +152,8 @@ final class Function: Sendable {
         }
     }
 
-    /// Registers per thread: an estimate from the PTX, but as a compiler would keep it, never more than the largest block
-    /// of the kernel can have.
+    /// Registers per thread: an estimate from the PTX, but as a compiler would keep it, never more than the largest
+    /// block of the kernel can have.
     var registers: Int {
         let registersMax = DeviceProfile.registersPerMultiprocessor / max(1, description.maxThreadsPerBlock)
         let possible = registersMax / Occupancy.registerGranule * Occupancy.registerGranule

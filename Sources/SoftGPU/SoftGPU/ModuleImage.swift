@@ -4,7 +4,9 @@ import Driver
 
 /// Finds the PTX texts in whatever a program gives to `cuModuleLoadData`.
 enum ModuleImage {
-    /// Images beyond this are refused. The largest known fat binaries have some hundred MB.
+    /// Images beyond this are refused.
+    ///
+    /// The largest known fat binaries have some hundred MB.
     static let imageBytesMax = 1 << 30
 
     /// The PTX texts to link for a device of `capability` (75 for 7.5); what is missing is said in the log.
@@ -126,7 +128,9 @@ enum LinkedImage {
     }
 }
 
-/// Numbers in an image, every access checked. CUDA_ERROR_INVALID_IMAGE beyond the end.
+/// Numbers in an image, every access checked.
+///
+/// CUDA_ERROR_INVALID_IMAGE beyond the end.
 struct LittleEndianReader {
     let image: ArraySlice<UInt8>
 

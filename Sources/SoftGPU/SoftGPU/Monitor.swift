@@ -30,8 +30,9 @@ final class Monitor<Value>: @unchecked Sendable {
         return body(&value)
     }
 
-    /// Waits until `body` returns something other than nil. It runs once at the start and again whenever the monitor
-    /// is woken, always with the lock held.
+    /// Waits until `body` returns something other than nil.
+    ///
+    /// It runs once at the start and again whenever the monitor is woken, always with the lock held.
     func wait<Result>(until body: (inout Value) -> Result?) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }

@@ -23,7 +23,9 @@ enum Occupancy {
         return min(byOthers, sharedMax / shared)
     }
 
-    /// The dynamic shared memory with which `blocks` blocks fit. CUDA_ERROR_INVALID_VALUE when they do not fit at all.
+    /// The dynamic shared memory with which `blocks` blocks fit.
+    ///
+    /// CUDA_ERROR_INVALID_VALUE when they do not fit at all.
     static func availableSharedBytes(_ function: Function, blocks: Int, threads: Int) throws(CUDAError) -> Int {
         guard blocks <= self.blocks(function, threads: threads, dynamicSharedBytes: 0) else { throw .invalidValue }
         let perBlock = DeviceProfile.sharedBytesPerMultiprocessor / blocks / sharedUnit * sharedUnit

@@ -22,7 +22,9 @@ package final class SoftGPU: Driver {
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 
-    /// Reserves the devices' addresses. CUDA_ERROR_OUT_OF_MEMORY when the process may not have them.
+    /// Reserves the devices' addresses.
+    ///
+    /// CUDA_ERROR_OUT_OF_MEMORY when the process may not have them.
     package init(_ configuration: SoftGPUConfiguration = SoftGPUConfiguration()) throws(CUDAError) {
         processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         var devices: [Device] = []

@@ -22,7 +22,9 @@ package struct SoftGPUConfiguration: Sendable, Equatable {
 
     package init() {}
 
-    /// Reads the text form. What is wrong with it is said in words.
+    /// Reads the text form.
+    ///
+    /// What is wrong with it is said in words.
     package init(_ text: String) throws(ConfigurationError) {
         let parts = text.split(separator: ",", omittingEmptySubsequences: false)
         let sizes = (parts.first ?? "").split(separator: "x", omittingEmptySubsequences: false)

@@ -4,15 +4,17 @@ import Synchronization
 
 /// Work that is done one after the other.
 ///
-/// Whoever enqueues appends to a batch under the stream's lock; a drain thread swaps the full batch for an empty one and
-/// works it off without the lock. A stream without work holds no thread: neither when it is idle nor when it waits for
-/// another stream. Every work has a sequence number; ``completedSequence`` says how far the stream is.
+/// Whoever enqueues appends to a batch under the stream's lock; a drain thread swaps the full batch for an empty one
+/// and works it off without the lock. A stream without work holds no thread: neither when it is idle nor when it waits
+/// for another stream. Every work has a sequence number; ``completedSequence`` says how far the stream is.
 final class Stream: @unchecked Sendable {
     // SAFETY: `draining` and `next` belong to whoever has the stream taken (`Queue.isTaken`), one at a time.
 
     enum Kind: Sendable { case legacyDefault, blocking, nonBlocking }
 
-    /// Work that may be waiting in a stream before whoever enqueues has to wait. CUDA drivers have about as many.
+    /// Work that may be waiting in a stream before whoever enqueues has to wait.
+    ///
+    /// CUDA drivers have about as many.
     static let pendingMax = 1024
     /// Bytes of kernel parameters that may be waiting, likewise.
     static let pendingParameterBytesMax = 1 << 20
@@ -129,7 +131,9 @@ final class Stream: @unchecked Sendable {
 
     // MARK: Draining
 
-    /// Works the stream off until it is empty or has to wait for another stream. Only by the thread that has it taken.
+    /// Works the stream off until it is empty or has to wait for another stream.
+    ///
+    /// Only by the thread that has it taken.
     func drain() {
         while true {
             if next == draining.works.count, !refill() { return }

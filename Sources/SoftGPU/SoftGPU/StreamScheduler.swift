@@ -7,7 +7,9 @@ import Synchronization
 /// One idle thread polls for a short time before it sleeps, because a program that launches and waits in turn would
 /// otherwise pay for waking a thread each time.
 final class StreamScheduler: Sendable {
-    /// Streams that run at the same time; further ones wait for a thread. GPUs run up to 128 kernels at once.
+    /// Streams that run at the same time; further ones wait for a thread.
+    ///
+    /// GPUs run up to 128 kernels at once.
     static let threadsMax = 64
     /// About the time that waking a thread takes.
     static let pollNanoseconds: UInt64 = 40_000
@@ -113,7 +115,9 @@ final class StreamScheduler: Sendable {
         }
     }
 
-    /// What a thread does next. It sleeps in here when there is nothing.
+    /// What a thread does next.
+    ///
+    /// It sleeps in here when there is nothing.
     private func nextStep(hasPolled: Bool) -> Next {
         var endsPolling = hasPolled
         var isSleeping = false

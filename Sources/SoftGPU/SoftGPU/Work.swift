@@ -35,7 +35,9 @@ final class Timestamp: Sendable {
     func take() { nanoseconds.store(monotonicNanoseconds(), ordering: .releasing) }
 }
 
-/// Work in order, with the parameters of its kernels. Its storage is used again and again.
+/// Work in order, with the parameters of its kernels.
+///
+/// Its storage is used again and again.
 struct WorkBatch: @unchecked Sendable {
     // SAFETY: a batch is owned by its stream's lock or by whoever drains the stream, never by both.
     private(set) var works: ContiguousArray<Work> = []

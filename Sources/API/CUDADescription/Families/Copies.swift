@@ -65,10 +65,12 @@ let copiesFunctions: [Function] = [
         "CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount", perThread: .ptds(7000)),
     Function(
         "cuMemcpyPeer", 4000,
-        "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount", perThread: .ptds(7000)),
+        "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount",
+        perThread: .ptds(7000)),
     Function(
         "cuMemcpyPeerAsync", 4000,
-        "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount, CUstream hStream", perThread: .ptsz(7000)),
+        "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount, CUstream hStream",
+        perThread: .ptsz(7000)),
     Function("cuMemcpyWithAttributesAsync", 13020, absent: .later, perThread: .ptsz(13020)),
     Function("cuMemsetD16", 2000, absent: .thirtyTwoBit),
     Function(
@@ -78,21 +80,25 @@ let copiesFunctions: [Function] = [
     Function("cuMemsetD2D16", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemsetD2D16Async", 3020,
-        "CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height, CUstream hStream", perThread: .ptsz(7000)),
+        "CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height, CUstream hStream",
+        perThread: .ptsz(7000)),
     Function(
         "cuMemsetD2D16_v2", 3020,
-        "CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height", perThread: .ptds(7000)),
+        "CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height", perThread: .ptds(7000)
+    ),
     Function("cuMemsetD2D32", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemsetD2D32Async", 3020,
-        "CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height, CUstream hStream", perThread: .ptsz(7000)),
+        "CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height, CUstream hStream",
+        perThread: .ptsz(7000)),
     Function(
         "cuMemsetD2D32_v2", 3020,
         "CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height", perThread: .ptds(7000)),
     Function("cuMemsetD2D8", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemsetD2D8Async", 3020,
-        "CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height, CUstream hStream", perThread: .ptsz(7000)),
+        "CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height, CUstream hStream",
+        perThread: .ptsz(7000)),
     Function(
         "cuMemsetD2D8_v2", 3020,
         "CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height", perThread: .ptds(7000)),

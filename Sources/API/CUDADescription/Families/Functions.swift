@@ -27,9 +27,11 @@ let functionsFunctions: [Function] = [
     Function("cuOccupancyMaxActiveClusters", 11070, absent: .later),
     Function(
         "cuOccupancyMaxPotentialBlockSize", 6050,
-        "int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit"),
+        "int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit"
+    ),
     Function(
         "cuOccupancyMaxPotentialBlockSizeWithFlags", 7000,
-        "int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit, unsigned int flags"),
+        "int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit, unsigned int flags"
+    ),
     Function("cuOccupancyMaxPotentialClusterSize", 11070, absent: .later),
 ]

@@ -11,6 +11,7 @@ let initializationFunctions: [Function] = [
         "const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags", needsInit: false),
     Function(
         "cuGetProcAddress_v2", 12000,
-        "const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags, CUdriverProcAddressQueryResult *symbolStatus", needsInit: false),
+        "const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags, CUdriverProcAddressQueryResult *symbolStatus",
+        needsInit: false),
     Function("cuInit", 2000, "unsigned int Flags", needsInit: false),
 ]

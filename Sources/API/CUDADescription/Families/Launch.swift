@@ -4,7 +4,8 @@ let launchFunctions: [Function] = [
     Function("cuLaunch", 2000, absent: .later),
     Function(
         "cuLaunchCooperativeKernel", 9000,
-        "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream, void **kernelParams", perThread: .ptsz(9000)),
+        "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream, void **kernelParams",
+        perThread: .ptsz(9000)),
     Function("cuLaunchCooperativeKernelMultiDevice", 9000, absent: .later),
     Function("cuLaunchGrid", 2000, absent: .later),
     Function("cuLaunchGridAsync", 2000, absent: .later),
@@ -14,7 +15,8 @@ let launchFunctions: [Function] = [
         "CUstream hStream, CUhostFn fn, void *userData, unsigned int syncMode", perThread: .ptsz(13010)),
     Function(
         "cuLaunchKernel", 4000,
-        "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra", perThread: .ptsz(7000)),
+        "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra",
+        perThread: .ptsz(7000)),
     Function(
         "cuLaunchKernelEx", 11060,
         "const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra", perThread: .ptsz(11060)),

@@ -20,9 +20,11 @@ let librariesFunctions: [Function] = [
     Function("cuLibraryGetUnifiedFunction", 12000, "void **fptr, CUlibrary library, const char *symbol"),
     Function(
         "cuLibraryLoadData", 12000,
-        "CUlibrary *library, const void *code, CUjit_option *jitOptions, void **jitOptionsValues, unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, unsigned int numLibraryOptions"),
+        "CUlibrary *library, const void *code, CUjit_option *jitOptions, void **jitOptionsValues, unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, unsigned int numLibraryOptions"
+    ),
     Function(
         "cuLibraryLoadFromFile", 12000,
-        "CUlibrary *library, const char *fileName, CUjit_option *jitOptions, void **jitOptionsValues, unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, unsigned int numLibraryOptions"),
+        "CUlibrary *library, const char *fileName, CUjit_option *jitOptions, void **jitOptionsValues, unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, unsigned int numLibraryOptions"
+    ),
     Function("cuLibraryUnload", 12000, "CUlibrary library"),
 ]

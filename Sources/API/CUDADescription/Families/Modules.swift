@@ -4,11 +4,13 @@ let modulesFunctions: [Function] = [
     Function("cuLinkAddData", 5050, sameAs: "cuLinkAddData_v2"),
     Function(
         "cuLinkAddData_v2", 6050,
-        "CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues"),
+        "CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues"
+    ),
     Function("cuLinkAddFile", 5050, sameAs: "cuLinkAddFile_v2"),
     Function(
         "cuLinkAddFile_v2", 6050,
-        "CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues"),
+        "CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues"
+    ),
     Function("cuLinkComplete", 5050, "CUlinkState state, void **cubinOut, size_t *sizeOut"),
     Function("cuLinkCreate", 5050, sameAs: "cuLinkCreate_v2"),
     Function(

@@ -25,10 +25,12 @@ let streamsFunctions: [Function] = [
         "CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out", perThread: .ptsz(10010)),
     Function(
         "cuStreamGetCaptureInfo_v2", 11030,
-        "CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out", perThread: .ptsz(11030)),
+        "CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out",
+        perThread: .ptsz(11030)),
     Function(
         "cuStreamGetCaptureInfo_v3", 12030,
-        "CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out", perThread: .ptsz(12030)),
+        "CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out",
+        perThread: .ptsz(12030)),
     Function("cuStreamGetCtx", 9020, "CUstream hStream, CUcontext *pctx", perThread: .ptsz(9020)),
     Function(
         "cuStreamGetCtx_v2", 12050,

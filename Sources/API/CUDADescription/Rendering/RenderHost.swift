@@ -39,7 +39,8 @@ extension DriverCall {
         if isInContext { lines.append("try makeCurrent(context)") }
         if made != nil { lines.append("var made: UInt64 = 0") }
         lines += results.map { "var \($0.name): \($0.type.rawValue) = 0" }
-        var call = "function("
+        var call =
+            "function("
             + parameters.map { parameter in
                 switch parameter.passing {
                 case .value: parameter.name

@@ -38,7 +38,9 @@ extension DriverCall {
             } else {
                 text += "        var reply = \(call)\n"
                 let reads = results.map { "reply.read(\($0.type.rawValue).self)" }
-                text += results.count == 1 ? "        return \(reads[0])\n"
+                text +=
+                    results.count == 1
+                    ? "        return \(reads[0])\n"
                     : "        return (\(reads.joined(separator: ", ")))\n"
             }
         }
@@ -62,7 +64,9 @@ extension DriverCall {
 }
 
 extension DriverParameter {
-    /// The statement that puts an argument into the frame. A block follows the frame's values.
+    /// The statement that puts an argument into the frame.
+    ///
+    /// A block follows the frame's values.
     fileprivate var remoteWrite: String? {
         switch passing {
         case .value: "frame.write(\(name))"

@@ -4,8 +4,10 @@
 package func renderSession(_ calls: [DriverCall]) -> String {
     var text = header(imports: ["import CCUDA", "import Driver", "import Wire"])
     text += "extension Session {\n"
-    text += "    /// Performs one call. A refusal of the driver is thrown as `CUDAError`, a malformed frame as `WireError`.\n"
-    text += "    func perform(\n        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter\n"
+    text +=
+        "    /// Performs one call. A refusal of the driver is thrown as `CUDAError`, a malformed frame as `WireError`.\n"
+    text +=
+        "    func perform(\n        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter\n"
     text += "    ) throws {\n        switch call {\n"
     for call in calls {
         text += "        case .\(call.name):\n"

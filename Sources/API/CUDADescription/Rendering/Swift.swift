@@ -42,7 +42,8 @@ extension DriverCall {
         if case .byHand(let declaration) = halves { return declaration }
         var list = isInContext ? ["_ context: ContextHandle"] : []
         list += arguments.map { "\($0.name): \($0.swiftType)" }
-        return "func \(name)(\(list.joined(separator: ", "))) throws(CUDAError)" + (returnType.map { " -> \($0)" } ?? "")
+        return "func \(name)(\(list.joined(separator: ", "))) throws(CUDAError)"
+            + (returnType.map { " -> \($0)" } ?? "")
     }
 
     /// The list with which a caller that has variables of the same names calls the method.
