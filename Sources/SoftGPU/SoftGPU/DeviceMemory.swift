@@ -57,8 +57,11 @@ final class DeviceMemory: Sendable {
     static let chunksTriedMax = 8
     /// Where the first device's range begins if the process has nothing there, far from where allocators work.
     static let preferredBase: UInt64 = 0x3000_0000_0000
-    /// Addresses per device: much more than memory, so that addresses are seldom used twice.
+    /// Addresses between the first devices' ranges, and the most that a range has.
     static let rangeBytes = 1 << 40
+    /// A range is so many times as large as the memory, so that addresses are seldom used twice; a process that makes
+    /// many devices does not run out of them.
+    static let rangePerMemory = 64
 
     let totalBytes: Int
     let base: UInt64
@@ -100,8 +103,9 @@ final class DeviceMemory: Sendable {
     init?(ordinal: Int, totalBytes: Int, deviceCount: Int = 1) {
         let preferred = Self.preferredBase + UInt64(ordinal) * UInt64(Self.rangeBytes)
         let smallest = totalBytes * 2 + Self.hugePageBytes
+        let wanted = min(Self.rangeBytes, max(smallest, totalBytes * Self.rangePerMemory))
         guard
-            let reservation = Self.reserve(at: preferred, byteCount: Self.rangeBytes)
+            let reservation = Self.reserve(at: preferred, byteCount: wanted)
                 ?? Self.reserve(at: preferred, byteCount: smallest)
         else { return nil }
         let huge = UInt64(Self.hugePageBytes)
