@@ -122,9 +122,7 @@ let package = Package(
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
 
         tests("WireTests", uses: ["Driver", "Wire"]),
-        .testTarget(
-            name: "ShimTests", dependencies: ["Shim", "Driver", "CCUDA"], path: "Tests/ShimTests",
-            exclude: ["check-exports"], swiftSettings: common),
+        tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription"]),
         tests("SchedulingTests", uses: ["Scheduling", "Pool"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import CCUDA
+import CSystem
 package import Driver
 import Synchronization
 import Wire
@@ -113,45 +114,50 @@ extension RemoteDriver {
     package func cuMemcpyDtoH_v2(
         _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
     ) throws(CUDAError) {
-        try copyToHost(dstHost, waits: true) { part, offset, isLast throws(CUDAError) in
-            try land(.cuMemcpyDtoH_v2, context, byteCount: 24, into: part, waits: isLast) { frame in
-                frame.write(srcDevice + CUdeviceptr(offset))
-                frame.write(part.count)
-                frame.write(stream.bits)
-            }
-        }
+        try copyToHost(.cuMemcpyDtoH_v2, context, dstHost, srcDevice, stream, waits: true)
     }
 
     package func cuMemcpyDtoHAsync_v2(
         _ context: ContextHandle, dstHost: UnsafeMutableRawBufferPointer, srcDevice: CUdeviceptr, stream: StreamHandle
     ) throws(CUDAError) {
-        try copyToHost(dstHost, waits: false) { part, offset, _ throws(CUDAError) in
-            try land(.cuMemcpyDtoHAsync_v2, context, byteCount: 24, into: part, waits: false) { frame in
-                frame.write(srcDevice + CUdeviceptr(offset))
-                frame.write(part.count)
-                frame.write(stream.bits)
-            }
-        }
+        try copyToHost(.cuMemcpyDtoHAsync_v2, context, dstHost, srcDevice, stream, waits: false)
     }
 
-    /// Cuts a target into parts and waits for all of them, if that is wanted.
+    /// From this size on it is looked whether the application's memory has pages.
+    private static var populatedBytesMin: Int { 256 << 10 }
+    /// From this size on memory without pages gets huge ones: clearing them takes a fifth of the time.
+    private static var hugeBytesMin: Int { 4 << 20 }
+
+    /// Asks for the parts of a range, and waits for all of them if that is wanted.
     private func copyToHost(
-        _ target: UnsafeMutableRawBufferPointer, waits: Bool,
-        _ ask: (UnsafeMutableRawBufferPointer, Int, Bool) throws(CUDAError) -> PendingReply
+        _ call: Call, _ context: ContextHandle, _ target: UnsafeMutableRawBufferPointer, _ source: CUdeviceptr,
+        _ stream: StreamHandle, waits: Bool
     ) throws(CUDAError) {
+        let isUntouched =
+            target.count >= Self.populatedBytesMin && csystem_is_untouched(target.baseAddress, target.count)
+        if isUntouched && target.count >= Self.hugeBytesMin {
+            csystem_prefer_huge_pages(target.baseAddress, target.count)
+        }
         var offset = 0
-        var last: [PendingReply] = []
+        var parts: [PendingReply] = []
         while offset < target.count {
             let count = min(Limits.copyFrameBytes, target.count - offset)
             let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
-            let reply = try ask(part, offset, offset + count == target.count)
-            if waits { last.append(reply) }
+            let isLast = offset + count == target.count
+            let reply = try land(
+                call, context, byteCount: 24, into: part, isUntouched: isUntouched, waits: waits && isLast
+            ) { frame in
+                frame.write(source + CUdeviceptr(offset))
+                frame.write(count)
+                frame.write(stream.bits)
+            }
+            if waits { parts.append(reply) }
             offset += count
         }
         var problem: CUDAError?
-        for reply in last {
-            try replies.wait(for: reply)
-            if reply.status != 0 && problem == nil { problem = CUDAError(CUresult(reply.status)) }
+        for part in parts {
+            try replies.wait(for: part)
+            if part.status != 0 && problem == nil { problem = CUDAError(CUresult(part.status)) }
         }
         if let problem { throw problem }
     }

@@ -92,10 +92,11 @@ package final class RemoteDriver: Driver {
     /// Asks for bytes that will be written to `target` when they come; they are there before any later reply.
     func land(
         _ call: Call, _ context: ContextHandle, byteCount: Int, into target: UnsafeMutableRawBufferPointer,
-        waits: Bool, fill: (inout FrameWriter) -> Void
+        isUntouched: Bool = false, waits: Bool, fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) -> PendingReply {
         let pending = PendingReply()
         pending.target = target
+        pending.targetIsUntouched = isUntouched
         try stream.append(
             call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, waits: waits,
             register: { replies.register($0, pending) }, fill: fill)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
+import CSystem
 import Driver
 import Glibc
 import Transport
@@ -13,6 +14,8 @@ final class PendingReply: @unchecked Sendable {
     var payload: [UInt8] = []
     /// Where the payload goes instead: memory that the caller keeps until the reply is done.
     var target: UnsafeMutableRawBufferPointer?
+    /// Whether that memory has no pages yet.
+    var targetIsUntouched = false
     var isDone = false
 }
 
@@ -31,7 +34,10 @@ final class ReplyReader: @unchecked Sendable {
     private var isBroken = false
     private var waitingThreads = 0
 
-    private let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 64)
+    /// Read at once while a header is expected: many small replies, and little of a block, which is better received
+    /// straight into its place.
+    private static let readBytes = 4 << 10
+    private let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * readBytes, alignment: 64)
     private var inputStart = 0
     private var inputEnd = 0
 
@@ -128,7 +134,8 @@ final class ReplyReader: @unchecked Sendable {
             guard let reply else { return "the server answered a call that was not made" }
             if let target = reply.target, count > 0 {
                 guard count <= target.count else { return "the server sent more bytes than were asked for" }
-                guard take(into: UnsafeMutableRawBufferPointer(rebasing: target[..<count])) else { return lastProblem }
+                let part = UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+                guard take(into: part, isUntouched: reply.targetIsUntouched) else { return lastProblem }
             } else if count > 0 {
                 guard let bytes = takeArray(count) else { return lastProblem }
                 reply.payload = bytes
@@ -162,7 +169,8 @@ final class ReplyReader: @unchecked Sendable {
             inputStart = 0
         }
         while inputEnd - inputStart < count {
-            let room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...])
+            let room = UnsafeMutableRawBufferPointer(
+                rebasing: input[inputEnd..<min(input.count, inputEnd + ReplyReader.readBytes)])
             guard received(connection.read(into: room, spins: true)) else { return false }
         }
         return true
@@ -178,12 +186,13 @@ final class ReplyReader: @unchecked Sendable {
     }
 
     /// Moves the next bytes to their place: what is in `input` by a copy, the rest straight from the socket.
-    private func take(into target: UnsafeMutableRawBufferPointer) -> Bool {
+    private func take(into target: UnsafeMutableRawBufferPointer, isUntouched: Bool = false) -> Bool {
         let buffered = min(target.count, inputEnd - inputStart)
         target.copyMemory(from: UnsafeRawBufferPointer(rebasing: input[inputStart..<inputStart + buffered]))
         inputStart += buffered
         let rest = UnsafeMutableRawBufferPointer(rebasing: target[buffered...])
         guard rest.count > 0 else { return true }
+        if isUntouched { csystem_populate(rest.baseAddress, rest.count) }
         if connection.readExactly(rest) { return true }
         lastProblem = "the server closed the connection"
         return false

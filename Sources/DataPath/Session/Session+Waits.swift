@@ -121,9 +121,7 @@ extension Session {
     ) throws {
         let context = try contexts.driverHandle(frame.context)
         if try beginsAtOnce(stream, frame, context) {
-            let target = UnsafeMutableRawBufferPointer(
-                rebasing: staging[ReplyHeader.byteCount..<ReplyHeader.byteCount + byteCount])
-            try copy(context, stream, target, true)
+            try copy(context, stream, UnsafeMutableRawBufferPointer(rebasing: staging[..<byteCount]), true)
             if !completions.isEmpty { try pollCompletions() }
             try answerFromStaging(frame.sequence, byteCount: byteCount)
         } else {

@@ -178,18 +178,31 @@ package final class Connection: Sendable {
         }
     }
 
-    /// Fills the buffer.
+    /// Fills the buffer: polls for what comes soon, then blocks.
     ///
     /// False at the end or on an error.
     package func readExactly(_ buffer: UnsafeMutableRawBufferPointer) -> Bool {
         var done = 0
         while done < buffer.count {
-            let count = recv(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, Int32(MSG_WAITALL))
-            if count < 0 && errno == EINTR { continue }
+            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+            // A large rest takes longer than polling lasts, and is read with fewer calls by waiting for all of it.
+            let isSmall = rest.count <= Connection.polledBytesMax
+            let count = isSmall ? read(into: rest, spins: true) : readAll(rest)
             guard count > 0 else { return false }
             done += count
         }
         return true
+    }
+
+    /// The end of a block that is polled for instead of being waited for.
+    private static let polledBytesMax = 128 << 10
+
+    /// Waits until the buffer is full; less only when a signal came.
+    private func readAll(_ buffer: UnsafeMutableRawBufferPointer) -> Int {
+        while true {
+            let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_WAITALL))
+            if count >= 0 || errno != EINTR { return count }
+        }
     }
 }
 

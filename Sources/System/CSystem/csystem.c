@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -16,6 +17,26 @@ void csystem_wait_readable(int descriptor, long nanoseconds) {
     struct timespec time = {.tv_nsec = nanoseconds};
     ppoll(&poll_descriptor, 1, &time, NULL);
 }
+
+static const uintptr_t page_bytes = 4096;
+
+// Advice about the whole pages of a range.
+static void advise(void *start, size_t count, int advice) {
+    uintptr_t first = ((uintptr_t)start + page_bytes - 1) / page_bytes * page_bytes;
+    uintptr_t end = ((uintptr_t)start + count) / page_bytes * page_bytes;
+    if (first < end) madvise((void *)first, end - first, advice);
+}
+
+bool csystem_is_untouched(const void *start, size_t count) {
+    if (count < page_bytes) return false;
+    uintptr_t last = ((uintptr_t)start + count - 1) / page_bytes * page_bytes;
+    unsigned char residence = 1;
+    return mincore((void *)last, page_bytes, &residence) == 0 && !(residence & 1);
+}
+
+void csystem_prefer_huge_pages(void *start, size_t count) { advise(start, count, MADV_HUGEPAGE); }
+
+void csystem_populate(void *start, size_t count) { advise(start, count, MADV_POPULATE_WRITE); }
 
 int csystem_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 

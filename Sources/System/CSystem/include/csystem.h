@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What Swift cannot say of the system's C interface: variadic calls and C's standard streams.
 #pragma once
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 
@@ -20,6 +21,17 @@ void csystem_wait_readable(int descriptor, long nanoseconds);
 
 /// Makes an unnamed file in memory that is closed on exec; negative when that fails.
 int csystem_memory_file(const char *name);
+
+/// Whether the end of a memory range has no pages yet, as that of a fresh large array. Arrays are used from their
+/// beginning, so the last page speaks for all.
+bool csystem_is_untouched(const void *start, size_t count);
+
+/// Asks for huge pages where the range gets its first pages.
+void csystem_prefer_huge_pages(void *start, size_t count);
+
+/// Gives pages to a range that is about to be overwritten: all at once costs a fraction of a fault for each. What the
+/// memory holds stays; older kernels do nothing.
+void csystem_populate(void *start, size_t count);
 
 /// Empties C's buffered standard output and error.
 static inline void csystem_flush_standard_streams(void) {
