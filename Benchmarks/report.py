@@ -56,6 +56,9 @@ def main():
             rate = max(numbers(rf"^\s*{kibibytes} KiB .*{direction}\s+([\d.]+) GB/s", calls))
             row(f"copy {direction} {size}", f"{rate:.2f} GB/s", f"{rate / floor:.2f}", "at least 0.7x raw",
                 rate >= 0.7 * floor)
+    fresh = max(numbers(r"DtoH\s+([\d.]+) GB/s into an array", calls), default=0)
+    if fresh:
+        rows.append(("copy DtoH 256 MiB, fresh array", f"{fresh:.2f} GB/s", f"{fresh / down:.2f}", "none", ""))
     first = min(numbers(r"init to context ([\d.]+) ms", calls))
     row("first call to usable context", f"{first:.1f} ms", "", "at most 20 ms", first <= 20)
     allocated = numbers(r"heap allocations in \d+ launches: (\d+)", calls)

@@ -55,7 +55,9 @@ package final class Session {
     ///
     /// It begins on a page, as device memory does: where the two differ by some bytes, some processors copy five times
     /// slower (glibc bug 30994).
-    var staging: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(rebasing: stagingPages[Session.pageBytes...]) }
+    var staging: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: stagingPages[Session.pageBytes...])
+    }
     private let stagingPages = UnsafeMutableRawBufferPointer.allocate(
         byteCount: pageBytes + Limits.copyFrameBytes, alignment: pageBytes)
     private static let pageBytes = 4096
