@@ -64,8 +64,11 @@ struct SchedulerConnection {
         case .allocate:
             try allocate(request)
             return false
-        case .release:
+        case .accept, .heartbeat, .release:
             try refuse("this connection holds no GPUs")
+            return false
+        case .status, .echo:
+            try refuse("this server does not answer '\(request.type.rawValue)'")
             return false
         }
     }

@@ -2,14 +2,38 @@
 
 /// A line of JSON to the resource scheduler.
 ///
-/// The connection on which `allocate` is granted owns the allocation: when it closes, for whatever reason, the GPUs are
-/// free.
+/// GPUs are *offered* to the connection that asked with `allocate`, and granted when it accepts: a client may wait at
+/// several servers, take the first offer and leave the others. The connection on which they were granted owns them: when
+/// it closes, for whatever reason, or says nothing for ``leaseSeconds``, the GPUs are free.
 package struct SchedulerRequest: Sendable, Codable {
     package enum Kind: String, Sendable, Codable {
-        case list, allocate, release
+        /// What the server has and what is free.
+        case list
+        /// What the server measures of itself.
+        case status
+        case allocate
+        /// Takes what was offered.
+        case accept
+        /// The owner is alive; nothing is answered.
+        case heartbeat
+        /// Gives the GPUs back: of this connection, or of the allocation whose `ticket` is given.
+        case release
+        /// From now on the connection carries blocks: a length of 4 bytes, little-endian, and so many bytes, which come
+        /// back as they are.
+        case echo
     }
 
-    package static let version = 1
+    package static let version = 2
+    /// An owner says something this often ...
+    package static let heartbeatSeconds = 5
+    /// ... and has lost its GPUs when it has said nothing for so long.
+    package static let leaseSeconds = 30
+    /// An offer that is not accepted is withdrawn after so long.
+    package static let offerSeconds = 5
+    /// The largest block of an `echo`.
+    package static let echoBytesMax = 4 << 20
+    /// The most filters of one request.
+    package static let filtersMax = 64
     /// No request comes near it.
     package static let lineBytesMax = 64 << 10
 
@@ -20,13 +44,17 @@ package struct SchedulerRequest: Sendable, Codable {
     package var share: Double?
     /// How long the client waits for GPUs; 0: not at all.
     package var waitSeconds: Int?
-    /// For logs: `user@host program`.
+    /// For logs: `user program`.
     package var client: String?
+    /// Conditions on the server and its GPUs, as `--filter` takes them: `device.name=Tesla`.
+    package var filters: [String]?
+    /// 64 hexadecimal digits.
+    package var ticket: String?
 
     package init(_ type: Kind) { self.type = type }
 
     enum CodingKeys: String, CodingKey {
-        case version, type, gpus, mib, share, client
+        case version, type, gpus, mib, share, client, filters, ticket
         case waitSeconds = "wait_seconds"
     }
 }
@@ -34,7 +62,11 @@ package struct SchedulerRequest: Sendable, Codable {
 /// A line of JSON from the resource scheduler.
 package struct SchedulerReply: Sendable, Codable {
     package enum Kind: String, Sendable, Codable {
-        case inventory, waiting, granted, refused, released
+        case inventory, status, waiting, offer, granted, refused, released, echoing
+        /// Something that the owner's user should know; the allocation goes on.
+        case warning
+        /// The server has ended the allocation; `message` says why.
+        case ended
     }
 
     /// Why a request is refused.
@@ -45,7 +77,9 @@ package struct SchedulerReply: Sendable, Codable {
         case impossible
         /// It was not met in the time the client waits.
         case timeout
-        /// The server stops or has too much to do.
+        /// The client's quota does not allow it.
+        case quota
+        /// The server stops, accepts no new requests, or has too much to do.
         case unavailable
     }
 
@@ -65,6 +99,8 @@ package struct SchedulerReply: Sendable, Codable {
     package var driverVersion: Int?
     package var runningTasks: Int?
     package var waitingTasks: Int?
+    package var isDraining: Bool?
+    package var status: ServerStatus?
     package var gpus: [Entry]?
 
     /// One GPU of the server, or of the allocation.
@@ -104,11 +140,12 @@ package struct SchedulerReply: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case version, type, code, message, position, allocation, ticket, gpus
+        case version, type, code, message, position, allocation, ticket, gpus, status
         case dispatcherPort = "dispatcher_port"
         case idleMinutes = "idle_minutes"
         case driverVersion = "driver_version"
         case runningTasks = "running_tasks"
         case waitingTasks = "waiting_tasks"
+        case isDraining = "is_draining"
     }
 }
