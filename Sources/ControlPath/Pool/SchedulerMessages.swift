@@ -24,9 +24,9 @@ package struct SchedulerRequest: Sendable, Codable {
     }
 
     package static let version = 2
-    /// An owner says something this often ...
+    /// An owner says something this often.
     package static let heartbeatSeconds = 5
-    /// ... and has lost its GPUs when it has said nothing for so long.
+    /// An owner that has said nothing for so long has lost its GPUs.
     package static let leaseSeconds = 30
     /// An offer that is not accepted is withdrawn after so long.
     package static let offerSeconds = 5
