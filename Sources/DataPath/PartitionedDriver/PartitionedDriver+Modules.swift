@@ -67,23 +67,22 @@ extension PartitionedDriver {
             throw error
         }
         let taken = signedBytesTaken(context, since: before)
-        if isHeap {
-            // Taken already, or as before, or to be taken.
-            let isTaken = taken != 0 || value == old && promise == 0
-            let left = isTaken ? 0 : promised
-            slot.giveBack(promised - left + promise, device: Int(device))
-            account.withLock { $0.contexts[context]?.heapPromise = left }
+        // Either it is to be taken still, or it has been: now, or before with the same size.
+        let isStillPromise = isHeap && taken == 0 && (value != old || promise > 0)
+        let covered = isStillPromise ? promised : min(promised, max(0, taken))
+        slot.giveBack(promised - covered + (isHeap ? promise : 0), device: Int(device))
+        account.withLock { account in
+            if isHeap { account.contexts[context]?.heapPromise = isStillPromise ? promised : 0 }
+            if !isStillPromise { account.contexts[context]?.ownBytes += covered }
         }
-        guard taken <= 0 || slot.take(taken, device: Int(device)) else {
+        let more = taken - (isStillPromise ? 0 : covered)
+        guard more > 0 else { return countOwn(context, more) }
+        guard slot.take(more, device: Int(device)) else {
             try? driver.cuCtxSetLimit(context, limit: limit, value: old)
-            countOwn(context, signedBytesTaken(context, since: before))
+            countOwn(context, signedBytesTaken(context, since: before) - covered)
             throw .outOfMemory
         }
-        if taken > 0 {
-            account.withLock { $0.contexts[context]?.ownBytes += taken }
-        } else {
-            countOwn(context, taken)
-        }
+        account.withLock { $0.contexts[context]?.ownBytes += more }
     }
 
     /// Counts as a context's own what the driver has taken for it, or given back, whether there is room or not.

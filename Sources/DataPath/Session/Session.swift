@@ -24,6 +24,8 @@ package final class Session {
     let connection: Connection
     /// Where it is told what the client does; nil without an allocation.
     let slot: LedgerSlot?
+    /// What the ledger has been told last: whether the GPU may be working.
+    var isMarkedRunning = false
     /// Text that kernels print, taken by whoever runs the session.
     private let outputs: [(source: any OutputSource, kind: ReplyHeader.Kind)]
 
@@ -99,6 +101,7 @@ package final class Session {
     }
 
     private func serve() -> End {
+        connection.setReadTimeout(seconds: Session.lookSeconds)
         do {
             while true {
                 try performWaitingFrames()
@@ -118,6 +121,8 @@ package final class Session {
 
     /// Performs every frame that has arrived completely.
     private func performWaitingFrames() throws {
+        let first = expectedSequence
+        defer { if expectedSequence != first { noteActivity() } }
         while inputEnd - inputStart >= FrameHeader.byteCount, let base = input.baseAddress {
             let header = FrameHeader(at: base + inputStart)
             let payload = Int(header.payloadByteCount)
@@ -267,7 +272,10 @@ package final class Session {
             inputEnd += count
             return nil
         }
-        return count == 0 ? .clientClosed : .connectionLost(errorText(errno))
+        if count == 0 { return .clientClosed }
+        guard errno == EAGAIN else { return .connectionLost(errorText(errno)) }
+        noteSilence()
+        return nil
     }
 
     private var waitStart: UInt64 = 0
