@@ -129,7 +129,7 @@ private struct Service {
     let dispatcher: Dispatcher
 
     init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int) {
-        let admissions = Admissions()
+        let admissions = Admissions(choice, inventory)
         let dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
         scheduler = ResourceScheduler(inventory: inventory, dispatcherPort: dispatcherPort) {
             dispatcher.end(allocation: $0.id)
