@@ -95,7 +95,8 @@ let package = Package(
         module("Pool", in: "ControlPath", .safe),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
         module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling"]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["Pool"]),
+        .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CYAML", "Pool"]),
 
         // Programs.
         interposer(

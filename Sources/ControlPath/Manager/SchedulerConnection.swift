@@ -15,6 +15,8 @@ struct SchedulerConnection {
 
     let scheduler: ResourceScheduler
     let connection: LineConnection
+    /// The `echo` connections of this server.
+    let echoes: Counter
 
     func serve() {
         connection.watchPeer(sendSeconds: SchedulerConnection.sendSeconds)
@@ -67,8 +69,11 @@ struct SchedulerConnection {
         case .accept, .heartbeat, .release:
             try refuse("this connection holds no GPUs")
             return false
-        case .status, .echo:
-            try refuse("this server does not answer '\(request.type.rawValue)'")
+        case .status:
+            try send(scheduler.status())
+            return true
+        case .echo:
+            try echo()
             return false
         }
     }
@@ -137,7 +142,7 @@ struct SchedulerConnection {
 
     private func refuse(_ reason: String) throws { try send(SchedulerReply(refused: .malformed, reason)) }
 
-    private func send(_ reply: SchedulerReply) throws {
+    func send(_ reply: SchedulerReply) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes
         try connection.send(line: Array(encoder.encode(reply)))

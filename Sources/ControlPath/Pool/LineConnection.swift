@@ -7,7 +7,8 @@ import Glibc
 /// that live during the call.
 package final class LineConnection: @unchecked Sendable {
     package let descriptor: Int32
-    private var received: [UInt8] = []
+    /// What has arrived and nobody has taken.
+    var received: [UInt8] = []
 
     package enum Failure: Error, Equatable {
         case closed
