@@ -24,6 +24,11 @@ package struct ServerList: Sendable {
     /// Whether it is the list of all servers, and not a choice that the user made for one command.
     package var isComplete: Bool
 
+    package init(entries: [ServerEntry], isComplete: Bool) {
+        self.entries = entries
+        self.isComplete = isComplete
+    }
+
     /// Reads a list in the form of `-l`: addresses separated by `;` or `,`.
     package static func parse(list: String) throws(Failure) -> [ServerEntry] {
         var servers: [ServerEntry] = []

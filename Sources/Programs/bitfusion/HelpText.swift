@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import ManagerClient
 import Pool
 
 /// The overview that `bitfusion help` prints, from what each command says of itself.
@@ -23,11 +24,11 @@ enum HelpText {
         }
         let width = shown.flatMap(\.commands).map { $0.names.joined(separator: ", ").count }.max() ?? 0
         let lists = shown.map { group in
-            group.title + "\n"
-                + group.commands.map { command in
-                    "        " + TextTable.left(command.names.joined(separator: ", "), width) + "  "
-                        + command.configuration.abstract + "\n"
-                }.joined()
+            let lines = group.commands.map { command in
+                let names = TextTable.left(command.names.joined(separator: ", "), width)
+                return "        \(names)  \(command.configuration.abstract)\n"
+            }
+            return group.title + "\n" + lines.joined()
         }.joined(separator: "\n")
         return """
             NAME:

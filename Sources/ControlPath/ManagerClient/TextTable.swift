@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Text in cells of fixed or of found widths.
-enum TextTable {
+package enum TextTable {
     /// Text cut or filled to a width; the text at the left.
-    static func left(_ text: String, _ width: Int) -> String {
+    package static func left(_ text: String, _ width: Int) -> String {
         let text = text.prefix(width)
         return text + String(repeating: " ", count: width - text.count)
     }
 
     /// Text cut or filled to a width; the text at the right.
-    static func right(_ text: String, _ width: Int) -> String {
+    package static func right(_ text: String, _ width: Int) -> String {
         let text = text.prefix(width)
         return String(repeating: " ", count: width - text.count) + text
     }
 
     /// One text at each end of a line; the left one is cut where they would touch.
-    static func ends(_ first: String, _ last: String, _ width: Int) -> String {
+    package static func ends(_ first: String, _ last: String, _ width: Int) -> String {
         let room = max(0, width - last.count - (last.isEmpty ? 0 : 1))
         return left(first, room) + right(last, width - room)
     }
 
     /// Rows as lines, each column as wide as its widest cell; columns that hold numbers stand at the right.
-    static func lines(_ rows: [[String]], numbers: Set<Int> = [], indent: Int = 2) -> [String] {
+    package static func lines(_ rows: [[String]], numbers: Set<Int> = [], indent: Int = 2) -> [String] {
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in
             rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
@@ -35,4 +35,12 @@ enum TextTable {
             return line
         }
     }
+}
+
+/// A number of 0 or more with so many digits behind the point.
+package func fixed(_ value: Double, digits: Int) -> String {
+    let scale = (0..<digits).reduce(1) { scale, _ in scale * 10 }
+    let scaled = Int((value * Double(scale)).rounded())
+    let fraction = String(scaled % scale)
+    return "\(scaled / scale)." + String(repeating: "0", count: digits - fraction.count) + fraction
 }
