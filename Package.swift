@@ -92,10 +92,11 @@ let package = Package(
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 
         // Control path.
-        module("Pool", in: "ControlPath", .safe),
+        module("Threads", in: "System", .raw),
+        module("Pool", in: "ControlPath", .safe, uses: ["Threads"]),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
-        module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling"]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["Pool"]),
+        module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["Pool", "Threads"]),
 
         // Programs.
         interposer(
@@ -110,13 +111,15 @@ let package = Package(
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CSystem", "ManagerClient", "Pool", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Wire", "Worker",
+                "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling", "Threads", "Wire",
+                "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -124,9 +127,9 @@ let package = Package(
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription"]),
-        tests("SchedulingTests", uses: ["Scheduling", "Pool"]),
+        tests("SchedulingTests", uses: ["ManagerClient", "Scheduling", "Pool"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling"]),
+        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [

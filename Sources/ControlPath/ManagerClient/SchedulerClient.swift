@@ -4,10 +4,14 @@ import Glibc
 package import Pool
 
 /// A connection to the resource scheduler of one server.
-package final class SchedulerClient {
+///
+/// One thread receives; any may send or shut down.
+package final class SchedulerClient: Sendable {
     /// Why a server did not answer, in words that name it.
     package struct Failure: Error, Sendable {
         package let message: String
+
+        package init(message: String) { self.message = message }
     }
 
     /// How long a server may take to accept a connection, and to answer.
@@ -51,6 +55,9 @@ package final class SchedulerClient {
         }
         throw Failure(message: "server \(server) is not reached: \(reason). Is `bitfusion manager` running there?")
     }
+
+    /// Ends both directions, which wakes whoever receives.
+    package func shutDown() { connection.shutDown() }
 
     package func send(_ request: SchedulerRequest) throws(Failure) {
         do {
