@@ -92,11 +92,12 @@ let package = Package(
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 
         // Control path.
-        module("Pool", in: "ControlPath", .safe),
+        module("Threads", in: "System", .raw),
+        module("Pool", in: "ControlPath", .safe, uses: ["Threads"]),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
-        module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling"]),
+        module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
         .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["CYAML", "Pool"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CYAML", "Pool", "Threads"]),
 
         // Programs.
         interposer(
@@ -111,13 +112,15 @@ let package = Package(
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CSystem", "ManagerClient", "Pool", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Wire", "Worker",
+                "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling", "Threads", "Wire",
+                "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -125,9 +128,9 @@ let package = Package(
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription"]),
-        tests("SchedulingTests", uses: ["Scheduling", "Pool"]),
+        tests("SchedulingTests", uses: ["ManagerClient", "Scheduling", "Pool"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling"]),
+        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [

@@ -2,6 +2,7 @@
 import CSystem
 import Glibc
 import Pool
+import Threads
 
 /// Why a port cannot be served, in words.
 package struct ListenFailure: Error, Sendable, CustomStringConvertible {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import Threads
 
 /// `echo`: blocks come back as they are, so that a client can measure the network.
 extension SchedulerConnection {

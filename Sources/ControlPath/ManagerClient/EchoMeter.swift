@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import Pool
+import Threads
 
 /// Measures the network to a server with blocks that come back.
 package struct EchoMeter {

@@ -4,10 +4,14 @@ import Glibc
 package import Pool
 
 /// A connection to the resource scheduler of one server.
-package final class SchedulerClient {
+///
+/// One thread receives; any may send or shut down.
+package final class SchedulerClient: Sendable {
     /// Why a server did not answer, in words that name it.
     package struct Failure: Error, Sendable {
         package let message: String
+
+        package init(message: String) { self.message = message }
     }
 
     /// How long a server may take to accept a connection, and to answer.
@@ -100,6 +104,9 @@ package final class SchedulerClient {
         guard code == 0 else { return nil }
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
+
+    /// Ends both directions, which wakes whoever receives.
+    package func shutDown() { connection.shutDown() }
 
     package func send(_ request: SchedulerRequest) throws(Failure) {
         do {

@@ -2,14 +2,16 @@
 import Glibc
 import Manager
 import Pool
+import Scheduling
 import Synchronization
+import Threads
 import Wire
 
 /// Gives every application that connects a worker process of its own.
 ///
 /// It reads the hello, checks the ticket, passes the socket to a worker and keeps nothing of it: from then on the
 /// worker is the only one that holds the connection.
-final class Dispatcher: Sendable {
+final class Dispatcher: AllocationRunner {
     /// What a ticket is good for.
     struct Admission: Sendable {
         let allocation: Int
@@ -161,6 +163,8 @@ final class Dispatcher: Sendable {
             writeError("bitfusion: worker \(worker.pid) does not end: its driver hangs\n")
         }
     }
+
+    func activity(of allocation: Int) -> Leases.Activity { Leases.Activity(counter: 0, isRunning: true) }
 
     /// Ends every worker.
     func stop() {

@@ -5,6 +5,7 @@ import FoundationEssentials
 import Glibc
 import ManagerClient
 import Pool
+import Threads
 
 /// The process behind `request_gpus`: asks for the GPUs, describes them in a file, and holds them until it is told to
 /// give them back, or the server ends the allocation.
@@ -24,7 +25,8 @@ struct HoldGPUsCommand: ParsableCommand {
             csystem_end_with_parent(SIGTERM)
             let signals = SignalSet([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
             let owner = try GPURequest(
-                servers: try serverOptions.servers(), demand: demand, waitSeconds: gpus.timeout.seconds, isQuiet: quiet
+                servers: try serverOptions.servers(), demand: demand, filters: gpus.filters,
+                waitSeconds: gpus.timeout.seconds, isQuiet: quiet
             ).perform(for: "request_gpus")
             signals.block()
             guard let holder = HolderProcess(pid: getpid()) else {
@@ -69,6 +71,10 @@ struct HoldGPUsCommand: ParsableCommand {
     }
 
     private func hold(_ owner: GrantedGPUs, _ entry: AllocationStore.Entry, _ signals: SignalSet) {
+        startThread {
+            owner.waitForEnd()
+            kill(getpid(), SIGUSR1)
+        }
         _ = signals.wait()
         owner.release()
         AllocationStore.users.remove(entry)

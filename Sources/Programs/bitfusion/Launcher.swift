@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import ManagerClient
 import Pool
+import Threads
 
 /// Runs the application with our libcuda.so.1 and waits for it.
 struct Launcher {

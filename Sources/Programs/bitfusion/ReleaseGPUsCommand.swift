@@ -3,6 +3,7 @@ import ArgumentParser
 import Glibc
 import ManagerClient
 import Pool
+import Threads
 
 struct ReleaseGPUsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

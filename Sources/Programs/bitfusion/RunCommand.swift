@@ -43,7 +43,8 @@ struct RunCommand: ParsableCommand {
             if let notice = gpus.notice { printError("bitfusion: \(notice)") }
             let servers = try serverOptions.servers()
             let owner = try GPURequest(
-                servers: servers, demand: demand, waitSeconds: gpus.timeout.seconds, isQuiet: quiet
+                servers: servers, demand: demand, filters: gpus.filters, waitSeconds: gpus.timeout.seconds,
+                isQuiet: quiet
             )
             .perform(for: command.name)
             if !quiet { printBanner(server: owner.server.description, idleMinutes: owner.idleMinutes) }
