@@ -128,7 +128,14 @@ let package = Package(
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription"]),
-        tests("SchedulingTests", uses: ["ManagerClient", "Scheduling", "Pool"]),
+        .target(
+            name: "PoolSimulation", dependencies: ["ManagerClient", "Pool", "Scheduling"], path: "Tests/PoolSimulation",
+            swiftSettings: strict),
+        tests("SchedulingTests", uses: ["Pool", "PoolSimulation", "Scheduling"]),
+        .executableTarget(
+            name: "pool-benchmark",
+            dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
+            path: "Benchmarks/pool", swiftSettings: common),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
         tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(

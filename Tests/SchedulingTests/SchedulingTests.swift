@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import PoolSimulation
 import Scheduling
 import Testing
 
 /// Servers and requests for the tests of the scheduler.
 func server(_ mebibytes: Int...) -> Scheduler { Scheduler(gpus: gpus(mebibytes)) }
-
-func gpus(_ mebibytes: [Int]) -> [GPU] {
-    mebibytes.enumerated().map { index, mebibytes in
-        GPU(index: index, name: "test", uuid: "GPU-\(index)", totalMiB: mebibytes, pciBusID: "00000000:1\(index):00.0")
-    }
-}
 
 func demand(_ count: Int, _ memory: Demand.Memory = .whole) throws -> Demand {
     try #require(Demand(gpuCount: count, memory: memory))
