@@ -18,7 +18,8 @@ final class GrantedGPUs: Sendable {
     let allocation: Int
     let idleMinutes: Int
     private let conversation: ServerConversation
-    private let hasEnded = Watched(false)
+    /// Why the allocation has ended; nil while it has not.
+    private let ending = Watched<String?>(nil)
 
     fileprivate init(_ conversation: ServerConversation, _ reply: SchedulerReply) throws {
         guard let ticket = reply.ticket, let port = reply.dispatcherPort, 1...65535 ~= port else {
@@ -36,8 +37,8 @@ final class GrantedGPUs: Sendable {
     /// Gives the GPUs back and waits until they are free, so that the next command finds them.
     func release() { conversation.release() }
 
-    /// Waits until the server, or the way to it, ends the allocation.
-    func waitForEnd() { _ = hasEnded.wait(milliseconds: nil) { $0 ? true : nil } }
+    /// Waits until the server, or the way to it, ends the allocation, and says why.
+    func waitForEnd() -> String { ending.wait(milliseconds: nil) { $0 } ?? "" }
 
     /// What the server says while the GPUs are used.
     fileprivate func heard(_ message: ServerConversation.Message) {
@@ -45,11 +46,12 @@ final class GrantedGPUs: Sendable {
         case .said(let reply) where reply.type == .warning:
             printError("bitfusion: server \(server): \(reply.message ?? "")")
         case .said(let reply):
-            printError("bitfusion: server \(server): \(reply.message ?? "it has ended the allocation")")
-            hasEnded.withLock { $0 = true }
+            let reason = reply.message ?? "the server has ended the allocation"
+            printError("bitfusion: server \(server): \(reason)")
+            ending.withLock { $0 = reason }
         case .lost(let reason):
             printError("bitfusion: the GPUs are lost: \(reason)")
-            hasEnded.withLock { $0 = true }
+            ending.withLock { $0 = reason }
         }
     }
 }

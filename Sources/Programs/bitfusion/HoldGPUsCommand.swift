@@ -71,12 +71,18 @@ struct HoldGPUsCommand: ParsableCommand {
     }
 
     private func hold(_ owner: GrantedGPUs, _ entry: AllocationStore.Entry, _ signals: SignalSet) {
+        let ending = Watched<String?>(nil)
         startThread {
-            owner.waitForEnd()
+            let reason = owner.waitForEnd()
+            ending.withLock { $0 = reason }
             kill(getpid(), SIGUSR1)
         }
         _ = signals.wait()
-        owner.release()
-        AllocationStore.users.remove(entry)
+        if let reason = ending.withLock({ $0 }) {
+            AllocationStore.users.end(entry, because: reason)
+        } else {
+            owner.release()
+            AllocationStore.users.remove(entry)
+        }
     }
 }
