@@ -98,10 +98,12 @@ let package = Package(
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 
         // Control path.
-        module("Pool", in: "ControlPath", .safe),
+        module("Threads", in: "System", .raw),
+        module("Pool", in: "ControlPath", .safe, uses: ["Threads"]),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
-        module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling"]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["Pool"]),
+        module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
+        .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CYAML", "Pool", "Threads"]),
 
         // Programs.
         interposer(
@@ -116,13 +118,16 @@ let package = Package(
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CSystem", "ManagerClient", "Pool", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling",
+                "Threads",
+                "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -130,9 +135,16 @@ let package = Package(
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription"]),
-        tests("SchedulingTests", uses: ["Scheduling", "Pool"]),
+        .target(
+            name: "PoolSimulation", dependencies: ["ManagerClient", "Pool", "Scheduling"], path: "Tests/PoolSimulation",
+            swiftSettings: strict),
+        tests("SchedulingTests", uses: ["Pool", "PoolSimulation", "Scheduling"]),
+        .executableTarget(
+            name: "pool-benchmark",
+            dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
+            path: "Benchmarks/pool", swiftSettings: common),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling"]),
+        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [

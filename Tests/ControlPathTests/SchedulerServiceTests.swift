@@ -4,6 +4,7 @@ import Manager
 import ManagerClient
 import Pool
 import Testing
+import Threads
 
 /// The resource scheduler over its protocol: who owns what, until when.
 @Suite struct SchedulerServiceTests {
@@ -87,7 +88,7 @@ import Testing
         #expect(try server.list().waitingTasks == 1)
         owner = nil
         _ = owner
-        #expect(try client.answer().type == .granted)
+        #expect(try client.answerTakingOffers().type == .granted)
     }
 
     @Test func whoGoesWhileWaitingLeavesTheQueue() throws {
@@ -150,7 +151,7 @@ import Testing
     /// Waits for 300 MiB, holds them for a moment, and gives them back.
     private func serve(oneOf tally: Watched<Tally>, at server: TestServer) throws -> Bool {
         var (client, reply) = try server.ask(1, mib: 300, waitSeconds: 60)
-        while reply.type == .waiting, let next = try client.receive(milliseconds: 30_000) { reply = next }
+        while reply.type == .waiting { reply = try client.answerTakingOffers(milliseconds: 30_000) }
         guard reply.type == .granted else { return false }
         tally.withLock { tally in
             tally.now += 1
@@ -172,6 +173,99 @@ import Testing
             #expect(reply.code == .unavailable && reply.message?.contains("stopping") == true)
         }
         #expect(try server.ask(1).1.code == .unavailable)
+    }
+
+    // MARK: Offers and releases
+
+    @Test func anOfferThatNobodyAcceptsIsServedToTheNext() throws {
+        let server = try TestServer([4096])
+        let silent = try SchedulerClient(server.address)
+        try silent.send(TestServer.request(1, waitSeconds: 30))
+        #expect(try silent.answer().type == .offer)
+        let (client, waiting) = try server.ask(1, waitSeconds: 30)
+        #expect(waiting.type == .waiting)
+        server.keepTime(milliseconds: Int(SchedulerRequest.offerSeconds) * 1000 + 1000)
+        #expect(try client.answerTakingOffers().type == .granted)
+        #expect(try silent.answer().code == .timeout)
+    }
+
+    @Test func aClientThatDiesBetweenOfferAndAcceptanceLosesNothingForLong() throws {
+        let server = try TestServer([4096])
+        var dying: SchedulerClient? = try SchedulerClient(server.address)
+        try dying?.send(TestServer.request(1))
+        #expect(try dying?.answer().type == .offer)
+        dying = nil
+        #expect(try server.becomes { $0.gpus?.map(\.freeMiB) == [4096] })
+    }
+
+    @Test func aTicketReleasesFromAnotherConnection() throws {
+        let server = try TestServer([4096])
+        let (owner, granted) = try server.ask(1)
+        var release = SchedulerRequest(.release)
+        release.ticket = granted.ticket
+        let other = try SchedulerClient(server.address)
+        try other.send(release)
+        #expect(try other.answer().type == .released)
+        #expect(try server.list().runningTasks == 0)
+        #expect(try owner.answer().type == .ended)
+        try other.send(release)
+        #expect(try other.answer().code == .unavailable, "once")
+    }
+
+    @Test(arguments: ["", "00", "zz", String(repeating: "0", count: 64), String(repeating: "f", count: 9999)])
+    func aForgedTicketReleasesNothing(ticket: String) throws {
+        let server = try TestServer([4096])
+        let (owner, _) = try server.ask(1)
+        var release = SchedulerRequest(.release)
+        release.ticket = ticket
+        let other = try SchedulerClient(server.address)
+        try other.send(release)
+        #expect(try other.answer().type == .refused)
+        #expect(try server.list().runningTasks == 1)
+        withExtendedLifetime(owner) {}
+    }
+
+    @Test func anOwnerMayAskAgainOnItsConnection() throws {
+        let server = try TestServer([4096])
+        let (client, _) = try server.ask(1)
+        try client.send(SchedulerRequest(.heartbeat))
+        try client.send(SchedulerRequest(.release))
+        #expect(try client.answer().type == .released)
+        try client.send(TestServer.request(1))
+        #expect(try client.answerTakingOffers().type == .granted)
+    }
+
+    // MARK: Settings
+
+    @Test func settingsHoldFromTheMomentTheyAreApplied() throws {
+        let server = try TestServer([4096])
+        let (owner, _) = try server.ask(1, mib: 100)
+        var settings = PoolSettings()
+        settings.acceptsRequests = false
+        server.scheduler.apply(settings)
+        #expect(try server.list().isDraining == true)
+        let refused = try server.ask(1, mib: 100, waitSeconds: 60).1
+        #expect(refused.code == .unavailable && refused.message?.contains("draining") == true)
+        #expect(try server.list().runningTasks == 1)
+        settings = PoolSettings()
+        settings.quotaGPUs = 0.5
+        server.scheduler.apply(settings)
+        #expect(try server.ask(1).1.code == .quota)
+        withExtendedLifetime(owner) {}
+    }
+
+    @Test func idleMinutesAreToldWithTheGrant() throws {
+        var settings = PoolSettings()
+        settings.idleMinutes = 7
+        #expect(try TestServer(settings: settings).ask(1).1.idleMinutes == 7)
+    }
+
+    @Test func filtersChooseTheGPU() throws {
+        let server = try TestServer([1000, 2000])
+        #expect(try server.ask(1, filters: ["device.phy-memory>=2000"]).1.gpus?.map(\.index) == [1])
+        let refused = try server.ask(1, filters: ["colour=red"]).1
+        #expect(refused.code == .malformed && refused.message?.contains("colour") == true)
+        #expect(try server.ask(1, filters: ["device.name=A100"]).1.code == .impossible)
     }
 
     private func bytes(ofHexadecimal text: String) -> [UInt8] {

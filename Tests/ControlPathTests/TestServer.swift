@@ -4,7 +4,9 @@ import Glibc
 import Manager
 import ManagerClient
 import Pool
+import Scheduling
 import Testing
+import Threads
 
 /// A resource scheduler on a free port of 127.0.0.1, without workers.
 final class TestServer: Sendable {
@@ -12,17 +14,34 @@ final class TestServer: Sendable {
     let address: ServerAddress
     private let listener: Listener
 
+    /// Stands for the dispatcher.
+    final class Runner: AllocationRunner {
+        /// Ends an allocation's workers.
+        let endWorkers: @Sendable (Int) -> Void
+        let activity = Watched(Leases.Activity(counter: 0, isRunning: false))
+
+        init(_ endWorkers: @escaping @Sendable (Int) -> Void) { self.endWorkers = endWorkers }
+
+        func end(allocation: Int) { endWorkers(allocation) }
+        func activity(of allocation: Int) -> Leases.Activity { activity.withLock { $0 } }
+    }
+
+    let runner: Runner
+
     /// Listens at once; `allocationEnded` stands for the dispatcher, which ends an allocation's workers.
-    init(_ mebibytes: [Int] = [4096, 4096], allocationEnded: @escaping @Sendable (Allocation) -> Void = { _ in }) throws
-    {
+    init(
+        _ mebibytes: [Int] = [4096, 4096], settings: PoolSettings = PoolSettings(),
+        allocationEnded: @escaping @Sendable (Int) -> Void = { _ in }
+    ) throws {
+        runner = Runner(allocationEnded)
         let gpus = mebibytes.enumerated().map { index, mebibytes in
             GPU(
                 index: index, name: "test", uuid: "GPU-\(index)", totalMiB: mebibytes,
                 pciBusID: "00000000:1\(index):00.0")
         }
         scheduler = ResourceScheduler(
-            inventory: Inventory(driverVersion: 13050, gpus: gpus), dispatcherPort: 55001,
-            allocationEnded: allocationEnded)
+            inventory: Inventory(driverVersion: 13050, gpus: gpus), dispatcherPort: 55001, runner: runner,
+            settings: settings)
         listener = try Listener(address: "127.0.0.1", port: 0)
         address = ServerAddress(host: "127.0.0.1", port: UInt16(listener.port))
         scheduler.serve(at: listener)
@@ -30,18 +49,34 @@ final class TestServer: Sendable {
 
     deinit { listener.stop() }
 
-    /// Sends a request for GPUs, and returns the connection and the first answer.
+    /// Sends a request for GPUs, takes what is offered at once, and returns the connection and the answer.
     func ask(
-        _ count: Int, mib: Int? = nil, share: Double? = nil, waitSeconds: Int = 0
+        _ count: Int, mib: Int? = nil, share: Double? = nil, waitSeconds: Int = 0, filters: [String]? = nil
     ) throws -> (SchedulerClient, SchedulerReply) {
+        let client = try SchedulerClient(address)
+        try client.send(TestServer.request(count, mib: mib, share: share, waitSeconds: waitSeconds, filters: filters))
+        return (client, try client.answerTakingOffers())
+    }
+
+    static func request(
+        _ count: Int, mib: Int? = nil, share: Double? = nil, waitSeconds: Int = 0, filters: [String]? = nil
+    ) -> SchedulerRequest {
         var request = SchedulerRequest(.allocate)
         request.gpus = count
         request.mib = mib
         request.share = share
         request.waitSeconds = waitSeconds
-        let client = try SchedulerClient(address)
-        try client.send(request)
-        return (client, try client.answer())
+        request.filters = filters
+        return request
+    }
+
+    /// Does what the daemon's timekeeper does, for so long.
+    func keepTime(milliseconds: Int) {
+        let end = monotonicMilliseconds() + Int64(milliseconds)
+        while monotonicMilliseconds() < end {
+            scheduler.tick()
+            usleep(50_000)
+        }
     }
 
     func list() throws -> SchedulerReply { try SchedulerClient(address).list() }
@@ -71,6 +106,17 @@ final class TestServer: Sendable {
         let connection = LineConnection(adopting: descriptor)
         try #require(code == 0)
         return connection
+    }
+}
+
+extension SchedulerClient {
+    /// The next reply that is no offer; offers are accepted.
+    func answerTakingOffers(milliseconds: Int32 = 8_000) throws -> SchedulerReply {
+        while let reply = try receive(milliseconds: milliseconds) {
+            guard reply.type == .offer else { return reply }
+            try send(SchedulerRequest(.accept))
+        }
+        throw Failure(message: "no answer")
     }
 }
 

@@ -34,8 +34,8 @@ class Shared:
         self.keeper = manager.start(["sh", "-c", 'echo "$BITFUSION_SERVER $BITFUSION_TICKET"; exec sleep 600'],
                                     *(options or OPTIONS))
         cleanup.append(self.keeper)
-        assert eventually(lambda: self.keeper._read(self.keeper.output).endswith("\n"), NO_HANG)
-        self.server, self.ticket = self.keeper._read(self.keeper.output).split()
+        assert eventually(lambda: self.keeper.output_so_far().endswith("\n"), NO_HANG)
+        self.server, self.ticket = self.keeper.output_so_far().split()
 
     def environment(self, **changes):
         return environment(LD_LIBRARY_PATH=CLIENT, BITFUSION_SERVER=self.server, BITFUSION_TICKET=self.ticket,

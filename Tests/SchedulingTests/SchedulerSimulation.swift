@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import PoolSimulation
 import Scheduling
 import Testing
 
@@ -23,7 +24,7 @@ import Testing
                     Demand(
                         gpuCount: Int.random(in: 1...(sizes.count + 1), using: &chance), memory: memory(using: &chance))
                 )
-                actions = scheduler.handle(.requested(id, demand, waits: Bool.random(using: &chance)))
+                actions = scheduler.handle(.requested(id, .init(demand, waits: Bool.random(using: &chance))))
                 open.append(id)
             case 5..<9:
                 guard let ended = open.randomElement(using: &chance) else { continue }
@@ -35,7 +36,7 @@ import Testing
             check(scheduler, actions, seed: seed)
         }
         for id in open { _ = scheduler.handle(.ended(id)) }
-        #expect(scheduler.granted.isEmpty && scheduler.waiting.isEmpty, "seed \(seed)")
+        #expect(scheduler.holdings.isEmpty && scheduler.waiting.isEmpty, "seed \(seed)")
         for gpu in sizes.indices { #expect(scheduler.freeMiB(gpu) == sizes[gpu], "seed \(seed)") }
     }
 
@@ -49,23 +50,24 @@ import Testing
 
     private func check(_ scheduler: Scheduler, _ actions: [Scheduler.Action], seed: Int) {
         for (gpu, device) in scheduler.gpus.enumerated() {
-            let holders = scheduler.granted.values.filter { $0.gpus.contains(gpu) }
+            let holders = scheduler.grants.filter { $0.gpus.contains(gpu) }
             let sum = holders.reduce(0) { $0 + ($1.mebibytes ?? device.totalMiB) }
             #expect(sum <= device.totalMiB, "seed \(seed): the partitions of GPU \(gpu) are larger than it")
             if holders.contains(where: { $0.mebibytes == nil }) {
                 #expect(holders.count == 1, "seed \(seed): somebody is on a whole GPU")
             }
         }
-        for grant in scheduler.granted.values {
+        for grant in scheduler.grants {
             #expect(Set(grant.gpus).count == grant.gpus.count, "seed \(seed): a GPU twice in one grant")
         }
         // The first in the queue waits only while it does not fit: a scheduler with the same grants and no queue says
         // so.
         if let first = scheduler.waiting.first {
-            #expect(!fitsAtOnce(first.demand, in: scheduler), "seed \(seed): the first in the queue fits and waits")
+            #expect(
+                !fitsAtOnce(first.request.demand, in: scheduler), "seed \(seed): the first in the queue fits and waits")
         }
-        for case .grant(let id, let grant) in actions {
-            #expect(scheduler.granted[id] == grant, "seed \(seed)")
+        for case .offer(let id, let grant) in actions {
+            #expect(scheduler.holdings[id]?.grant == grant, "seed \(seed)")
             #expect(!scheduler.waiting.contains { $0.id == id }, "seed \(seed): granted and waiting")
         }
     }
@@ -76,7 +78,7 @@ import Testing
         let total = scheduler.gpus.map(\.totalMiB)
         switch demand.memory {
         case .whole:
-            let idle = total.indices.filter { gpu in !scheduler.granted.values.contains { $0.gpus.contains(gpu) } }
+            let idle = total.indices.filter { gpu in !scheduler.grants.contains { $0.gpus.contains(gpu) } }
             return idle.count >= demand.gpuCount
         case .mebibytes(let count): return free.count { $0 >= count } >= demand.gpuCount
         case .share(let share):
@@ -99,37 +101,25 @@ import Testing
         var running: [Int] = []
         for id in 0..<6 {
             let demand = try #require(Demand(gpuCount: 1, memory: memory(using: &chance)))
-            _ = alone.handle(.requested(id, demand, waits: false))
-            if alone.granted[id] != nil { running.append(id) }
+            _ = alone.handle(.requested(id, .init(demand, waits: false)))
+            if alone.holdings[id] != nil { running.append(id) }
         }
         let first = try #require(
             Demand(gpuCount: Int.random(in: 1...sizes.count, using: &chance), memory: memory(using: &chance)))
-        _ = alone.handle(.requested(100, first, waits: true))
+        _ = alone.handle(.requested(100, .init(first, waits: true)))
         guard alone.waiting.contains(where: { $0.id == 100 }) else { return }
         var crowded = alone
         for id in 101..<110 {
             let demand = try #require(Demand(gpuCount: 1, memory: memory(using: &chance)))
-            _ = crowded.handle(.requested(id, demand, waits: true))
+            _ = crowded.handle(.requested(id, .init(demand, waits: true)))
         }
         for id in running.shuffled(using: &chance) {
             _ = alone.handle(.ended(id))
             _ = crowded.handle(.ended(id))
             #expect(
-                (alone.granted[100] == nil) == (crowded.granted[100] == nil), "seed \(seed): a later request delayed it"
+                (alone.holdings[100] == nil) == (crowded.holdings[100] == nil),
+                "seed \(seed): a later request delayed it"
             )
         }
-    }
-}
-
-/// Random numbers that a seed repeats (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

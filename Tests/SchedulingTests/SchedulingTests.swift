@@ -1,36 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import PoolSimulation
 import Scheduling
 import Testing
 
 /// Servers and requests for the tests of the scheduler.
 func server(_ mebibytes: Int...) -> Scheduler { Scheduler(gpus: gpus(mebibytes)) }
 
-func gpus(_ mebibytes: [Int]) -> [GPU] {
-    mebibytes.enumerated().map { index, mebibytes in
-        GPU(index: index, name: "test", uuid: "GPU-\(index)", totalMiB: mebibytes, pciBusID: "00000000:1\(index):00.0")
-    }
-}
-
 func demand(_ count: Int, _ memory: Demand.Memory = .whole) throws -> Demand {
     try #require(Demand(gpuCount: count, memory: memory))
 }
 
 extension Scheduler {
+    /// What is held, offered or granted.
+    var grants: [Grant] { holdings.values.map(\.grant) }
+
+    /// An event of a test in which no time passes.
+    mutating func handle(_ event: Event) -> [Action] { handle(event, at: 0) }
+
     /// Asks for GPUs and waits for them.
     ///
     /// The ids are the order of the requests in a test.
     mutating func ask(
         _ id: Int, _ count: Int, _ memory: Demand.Memory = .whole, waits: Bool = true
     ) throws -> [Action] {
-        handle(.requested(id, try demand(count, memory), waits: waits))
+        handle(.requested(id, .init(try demand(count, memory), waits: waits)))
     }
 }
 
 @Suite struct SchedulerTests {
     @Test func grantsWholeGPUs() throws {
         var scheduler = server(4096, 4096)
-        #expect(try scheduler.ask(1, 2) == [.grant(1, .init(gpus: [0, 1], mebibytes: nil))])
+        #expect(try scheduler.ask(1, 2) == [.offer(1, .init(gpus: [0, 1], mebibytes: nil))])
         #expect(scheduler.freeMiB(0) == 0 && scheduler.freeMiB(1) == 0)
     }
 
@@ -38,7 +39,7 @@ extension Scheduler {
         var scheduler = server(4096)
         _ = try scheduler.ask(1, 1, .mebibytes(1000))
         #expect(scheduler.handle(.ended(1)) == [])
-        #expect(scheduler.freeMiB(0) == 4096 && scheduler.granted.isEmpty)
+        #expect(scheduler.freeMiB(0) == 4096 && scheduler.holdings.isEmpty)
     }
 
     @Test func endingTwiceIsHarmless() throws {
@@ -52,14 +53,14 @@ extension Scheduler {
 
     @Test func partitionsShareAGPU() throws {
         var scheduler = server(16384)
-        #expect(try scheduler.ask(1, 1, .share(0.66)) == [.grant(1, .init(gpus: [0], mebibytes: 10813))])
-        #expect(try scheduler.ask(2, 1, .share(0.33)) == [.grant(2, .init(gpus: [0], mebibytes: 5406))])
+        #expect(try scheduler.ask(1, 1, .share(0.66)) == [.offer(1, .init(gpus: [0], mebibytes: 10813))])
+        #expect(try scheduler.ask(2, 1, .share(0.33)) == [.offer(2, .init(gpus: [0], mebibytes: 5406))])
         #expect(scheduler.freeMiB(0) == 16384 - 10813 - 5406)
     }
 
     @Test func allGPUsOfARequestAreDistinct() throws {
         var scheduler = server(4096, 4096, 4096)
-        #expect(try scheduler.ask(1, 3, .mebibytes(10)) == [.grant(1, .init(gpus: [0, 1, 2], mebibytes: 10))])
+        #expect(try scheduler.ask(1, 3, .mebibytes(10)) == [.offer(1, .init(gpus: [0, 1, 2], mebibytes: 10))])
     }
 
     @Test func aPartitionKeepsAWholeRequestOff() throws {
@@ -68,7 +69,7 @@ extension Scheduler {
         guard case .wait(2, position: 1, _)? = try scheduler.ask(2, 1).first else {
             Issue.record("not waiting"); return
         }
-        #expect(scheduler.handle(.ended(1)) == [.grant(2, .init(gpus: [0], mebibytes: nil))])
+        #expect(scheduler.handle(.ended(1)) == [.offer(2, .init(gpus: [0], mebibytes: nil))])
     }
 
     // MARK: Best fit
@@ -76,8 +77,8 @@ extension Scheduler {
     @Test func wholeGPUsStayWhole() throws {
         var scheduler = server(4096, 4096)
         _ = try scheduler.ask(1, 1, .mebibytes(1024))
-        #expect(try scheduler.ask(2, 1, .mebibytes(1024)) == [.grant(2, .init(gpus: [0], mebibytes: 1024))])
-        #expect(try scheduler.ask(3, 1) == [.grant(3, .init(gpus: [1], mebibytes: nil))])
+        #expect(try scheduler.ask(2, 1, .mebibytes(1024)) == [.offer(2, .init(gpus: [0], mebibytes: 1024))])
+        #expect(try scheduler.ask(3, 1) == [.offer(3, .init(gpus: [1], mebibytes: nil))])
     }
 
     @Test func aSharedGPUComesBeforeASmallIdleOne() throws {
@@ -85,22 +86,22 @@ extension Scheduler {
         _ = try scheduler.ask(1, 1, .mebibytes(4000))
         _ = try scheduler.ask(2, 1, .mebibytes(4100))
         // GPU 1 is shared by the first request, GPU 0 by the second; 90 MiB fit on both, least left over on GPU 1.
-        #expect(try scheduler.ask(3, 1, .mebibytes(90)) == [.grant(3, .init(gpus: [1], mebibytes: 90))])
+        #expect(try scheduler.ask(3, 1, .mebibytes(90)) == [.offer(3, .init(gpus: [1], mebibytes: 90))])
         _ = scheduler.handle(.ended(3))
         _ = scheduler.handle(.ended(1))
-        #expect(try scheduler.ask(4, 1, .mebibytes(4000)) == [.grant(4, .init(gpus: [0], mebibytes: 4000))])
+        #expect(try scheduler.ask(4, 1, .mebibytes(4000)) == [.offer(4, .init(gpus: [0], mebibytes: 4000))])
     }
 
     @Test func takesTheGPUWhereLeastIsLeftOver() throws {
         var scheduler = server(8192, 2048, 4096)
-        #expect(try scheduler.ask(1, 1, .mebibytes(2000)) == [.grant(1, .init(gpus: [1], mebibytes: 2000))])
+        #expect(try scheduler.ask(1, 1, .mebibytes(2000)) == [.offer(1, .init(gpus: [1], mebibytes: 2000))])
     }
 
     // MARK: Shares of unequal GPUs
 
     @Test func aShareIsOfTheSmallestGPUChosen() throws {
         var scheduler = server(8192, 4096)
-        #expect(try scheduler.ask(1, 2, .share(0.5)) == [.grant(1, .init(gpus: [0, 1], mebibytes: 2048))])
+        #expect(try scheduler.ask(1, 2, .share(0.5)) == [.offer(1, .init(gpus: [0, 1], mebibytes: 2048))])
     }
 
     @Test func aShareFindsTheOneGPUWhereItFits() throws {
@@ -109,12 +110,12 @@ extension Scheduler {
         _ = try scheduler.ask(2, 1, .mebibytes(6192))
         #expect(scheduler.freeMiB(0) == 2000 && scheduler.freeMiB(1) == 0)
         _ = scheduler.handle(.ended(1))
-        #expect(try scheduler.ask(3, 1, .share(0.25)) == [.grant(3, .init(gpus: [1], mebibytes: 1024))])
+        #expect(try scheduler.ask(3, 1, .share(0.25)) == [.offer(3, .init(gpus: [1], mebibytes: 1024))])
     }
 
     @Test func aTinyShareIsOneMebibyte() throws {
         var scheduler = server(64)
-        #expect(try scheduler.ask(1, 1, .share(0.0001)) == [.grant(1, .init(gpus: [0], mebibytes: 1))])
+        #expect(try scheduler.ask(1, 1, .share(0.0001)) == [.offer(1, .init(gpus: [0], mebibytes: 1))])
     }
 
     // MARK: Refusals
@@ -126,7 +127,7 @@ extension Scheduler {
             return
         }
         #expect(reason.contains("3") && reason.contains("2"))
-        #expect(scheduler.waiting.isEmpty && scheduler.granted.isEmpty)
+        #expect(scheduler.waiting.isEmpty && scheduler.holdings.isEmpty)
     }
 
     @Test func refusesMoreMemoryThanThereIs() throws {
@@ -153,9 +154,9 @@ extension Scheduler {
         _ = try scheduler.ask(1, 1)
         _ = try scheduler.ask(2, 2)
         _ = try scheduler.ask(3, 1)
-        #expect(scheduler.granted[3] == nil)
+        #expect(scheduler.holdings[3] == nil)
         let actions = scheduler.handle(.timedOut(2))
-        #expect(actions.last == .grant(3, .init(gpus: [1], mebibytes: nil)))
+        #expect(actions.last == .offer(3, .init(gpus: [1], mebibytes: nil)))
         guard case .refuse(2, .timeout, _)? = actions.first else { Issue.record("not refused"); return }
     }
 
@@ -163,7 +164,7 @@ extension Scheduler {
         var scheduler = server(4096)
         _ = try scheduler.ask(1, 1)
         #expect(scheduler.handle(.timedOut(1)) == [])
-        #expect(scheduler.granted[1] != nil)
+        #expect(scheduler.holdings[1] != nil)
     }
 
     @Test func demandsOutOfRangeAreNone() {
@@ -183,8 +184,8 @@ extension Scheduler {
         guard case .wait(3, position: 2, _)? = try scheduler.ask(3, 1).first else {
             Issue.record("not waiting"); return
         }
-        #expect(scheduler.handle(.ended(1)) == [.grant(2, .init(gpus: [0], mebibytes: nil))])
-        #expect(scheduler.handle(.ended(2)) == [.grant(3, .init(gpus: [0], mebibytes: nil))])
+        #expect(scheduler.handle(.ended(1)).filter(\.isOffer) == [.offer(2, .init(gpus: [0], mebibytes: nil))])
+        #expect(scheduler.handle(.ended(2)) == [.offer(3, .init(gpus: [0], mebibytes: nil))])
     }
 
     /// Whichever of the two tasks ends first, the waiting request gets that GPU: a partition on either could delay it.
@@ -202,8 +203,8 @@ extension Scheduler {
         var scheduler = server(4096, 4096)
         _ = try scheduler.ask(1, 1, .mebibytes(4096))
         _ = try scheduler.ask(2, 2, .mebibytes(2000))
-        #expect(scheduler.granted[2] == nil)
-        #expect(try scheduler.ask(3, 1, .mebibytes(1000)) == [.grant(3, .init(gpus: [1], mebibytes: 1000))])
+        #expect(scheduler.holdings[2] == nil)
+        #expect(try scheduler.ask(3, 1, .mebibytes(1000)) == [.offer(3, .init(gpus: [1], mebibytes: 1000))])
         guard case .wait(4, _, _)? = try scheduler.ask(4, 1, .mebibytes(1097)).first else {
             Issue.record("the room of the waiting request was given away")
             return
@@ -214,7 +215,7 @@ extension Scheduler {
         var scheduler = server(8192, 1024)
         _ = try scheduler.ask(1, 1, .mebibytes(8000))
         _ = try scheduler.ask(2, 1, .mebibytes(4000))
-        #expect(try scheduler.ask(3, 1, .mebibytes(1024)) == [.grant(3, .init(gpus: [1], mebibytes: 1024))])
+        #expect(try scheduler.ask(3, 1, .mebibytes(1024)) == [.offer(3, .init(gpus: [1], mebibytes: 1024))])
     }
 
     @Test func aLargeRequestIsNotStarvedBySmallOnes() throws {
@@ -222,13 +223,13 @@ extension Scheduler {
         _ = try scheduler.ask(1, 1)
         _ = try scheduler.ask(2, 2)
         for id in 3..<10 { _ = try scheduler.ask(id, 1) }
-        #expect(scheduler.handle(.ended(1)) == [.grant(2, .init(gpus: [0, 1], mebibytes: nil))])
+        #expect(scheduler.handle(.ended(1)).filter(\.isOffer) == [.offer(2, .init(gpus: [0, 1], mebibytes: nil))])
     }
 
     @Test func theSameRequestTwiceIsOne() throws {
         var scheduler = server(4096, 4096)
         _ = try scheduler.ask(1, 1)
         #expect(try scheduler.ask(1, 1) == [])
-        #expect(scheduler.granted.count == 1)
+        #expect(scheduler.holdings.count == 1)
     }
 }

@@ -2,6 +2,7 @@
 import CSystem
 import Glibc
 import Pool
+import Threads
 
 /// Why a port cannot be served, in words.
 package struct ListenFailure: Error, Sendable, CustomStringConvertible {
@@ -126,8 +127,10 @@ package final class Listener: @unchecked Sendable {
 extension ResourceScheduler {
     /// Serves the scheduler's protocol at a listener.
     package func serve(at listener: Listener) {
+        let echoes = Counter()
         listener.serve { [self] descriptor in
-            SchedulerConnection(scheduler: self, connection: LineConnection(adopting: descriptor)).serve()
+            SchedulerConnection(scheduler: self, connection: LineConnection(adopting: descriptor), echoes: echoes)
+                .serve()
         }
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Pool
-import Scheduling
+package import Scheduling
 import Synchronization
+import Threads
 
 /// GPUs that a client holds until its connection closes.
 package struct Allocation: Sendable {
@@ -12,20 +13,35 @@ package struct Allocation: Sendable {
     package let devices: [Int]
     /// MiB on each of them; nil for all.
     package let mebibytes: Int?
+    /// As the client describes itself.
     package let client: String
+    /// The address that it came from.
+    package let address: String
+    let beganAt: Scheduler.Instant
+}
+
+/// What the resource scheduler asks of those who run the applications.
+package protocol AllocationRunner: Sendable {
+    /// Ends what runs in an allocation, and returns when it has ended.
+    func end(allocation: Int)
+    /// What its applications have done so far.
+    func activity(of allocation: Int) -> Leases.Activity
 }
 
 /// The resource scheduler of a server: the only authority on which of its GPUs are free.
 ///
-/// It performs what the ``Scheduler`` decides. Every request is a connection, and the connection that was granted GPUs
-/// owns them.
+/// It performs what the ``Scheduler`` and the ``Leases`` decide. Every request is a connection, and the connection that
+/// was granted GPUs owns them.
 package final class ResourceScheduler: Sendable {
     private struct State {
         var scheduler: Scheduler
+        var leases = Leases()
         var nextID = 1
         var allocations: [Int: Allocation] = [:]
-        var clients: [Int: String] = [:]
-        /// What the scheduler has decided and the request's connection has not yet sent.
+        /// Allocations whose workers are being ended.
+        var ending: Set<Int> = []
+        var clients: [Int: (name: String, address: String)] = [:]
+        /// What has been decided and the request's connection has not yet sent.
         var decisions: [Int: [SchedulerReply]] = [:]
         /// Tells the request's connection that there is a decision.
         var wakers: [Int: Waker] = [:]
@@ -35,18 +51,19 @@ package final class ResourceScheduler: Sendable {
     private let state: Mutex<State>
     package let inventory: Inventory
     private let dispatcherPort: Int
-    private let allocationEnded: @Sendable (Allocation) -> Void
+    private let runner: any AllocationRunner
 
     /// Serves the GPUs of an inventory.
-    ///
-    /// `allocationEnded` is called once for each allocation that has ended; it ends what runs in it, and returns then.
     package init(
-        inventory: Inventory, dispatcherPort: Int, allocationEnded: @escaping @Sendable (Allocation) -> Void
+        inventory: Inventory, facts: ServerFacts? = nil, dispatcherPort: Int, runner: any AllocationRunner,
+        settings: PoolSettings = PoolSettings()
     ) {
         self.inventory = inventory
         self.dispatcherPort = dispatcherPort
-        self.allocationEnded = allocationEnded
-        state = Mutex(State(scheduler: Scheduler(gpus: inventory.gpus)))
+        self.runner = runner
+        var scheduler = Scheduler(gpus: inventory.gpus, facts: facts)
+        _ = scheduler.handle(.settings(settings), at: 0)
+        state = Mutex(State(scheduler: scheduler))
     }
 
     /// The live allocation of a ticket.
@@ -71,12 +88,48 @@ package final class ResourceScheduler: Sendable {
         let ended = state.withLock { state in
             state.isStopping = true
             state.wakers.values.forEach { $0.wake() }
-            let ended = Array(state.allocations.values)
+            let ended = Array(state.allocations.keys)
             state.allocations.removeAll()
             return ended
         }
-        ended.forEach(allocationEnded)
+        ended.forEach { runner.end(allocation: $0) }
     }
+
+    /// Applies what an administrator has decided, to those who wait and to those who run.
+    package func apply(_ settings: PoolSettings) {
+        state.withLock { state in
+            decide(&state, .settings(settings))
+            for id in state.leases.ids {
+                state.leases.setIdleMinutes(settings.idleMinutes(of: state.clients[id]?.address ?? ""), of: id)
+            }
+        }
+    }
+
+    /// Lets time pass: offers and leases end, idle allocations are warned and ended.
+    ///
+    /// Called about every ``tickMilliseconds`` by one thread.
+    package func tick() {
+        for id in state.withLock({ $0.leases.ids }) {
+            let activity = runner.activity(of: id)
+            state.withLock { $0.leases.saw(activity, of: id, at: monotonicMilliseconds()) }
+        }
+        let ended = state.withLock { state in
+            decide(&state, .timePassed)
+            var ended: [Int] = []
+            for action in state.leases.timePassed(at: monotonicMilliseconds()) {
+                switch action {
+                case .warn(let id, let sentence): tell(&state, id, .warning, sentence)
+                case .end(let id, let reason):
+                    tell(&state, id, .ended, "the server has ended the allocation: \(reason)")
+                    ended.append(id)
+                }
+            }
+            return ended
+        }
+        ended.forEach { endAllocation($0) }
+    }
+
+    package static let tickMilliseconds = 250
 
     // MARK: What a connection asks
 
@@ -84,8 +137,9 @@ package final class ResourceScheduler: Sendable {
         state.withLock { state in
             var reply = SchedulerReply(.inventory)
             reply.driverVersion = inventory.driverVersion
-            reply.runningTasks = state.scheduler.granted.count
+            reply.runningTasks = state.scheduler.grantedCount
             reply.waitingTasks = state.scheduler.waiting.count
+            if !state.scheduler.settings.acceptsRequests { reply.isDraining = true }
             reply.gpus = inventory.gpus.indices.map {
                 SchedulerReply.Entry(inventory.gpus[$0], freeMiB: state.scheduler.freeMiB($0))
             }
@@ -93,10 +147,33 @@ package final class ResourceScheduler: Sendable {
         }
     }
 
+    /// The allocations that are running, the oldest first.
+    package func tasks() -> [TaskStatus] {
+        let now = monotonicMilliseconds()
+        return state.withLock { state in
+            state.allocations.values.sorted { $0.id < $1.id }.map { allocation in
+                TaskStatus(
+                    allocation: allocation.id, client: allocation.client, address: allocation.address,
+                    gpus: allocation.devices, mebibytes: allocation.mebibytes,
+                    runningSeconds: Int((now - allocation.beganAt) / 1000))
+            }
+        }
+    }
+
+    /// MiB of each GPU that are given away.
+    package func allocatedMiB() -> [Int] {
+        state.withLock { state in
+            inventory.gpus.indices.map { inventory.gpus[$0].totalMiB - state.scheduler.freeMiB($0) }
+        }
+    }
+
+    /// Whether no new requests are accepted.
+    package var isDraining: Bool { state.withLock { !$0.scheduler.settings.acceptsRequests } }
+
     /// Asks for GPUs.
     ///
     /// The answers come from ``takeDecisions(of:)``; ``end(_:)`` must follow.
-    func request(_ demand: Demand, waits: Bool, client: String, waker: Waker) -> Int {
+    func request(_ request: Scheduler.Request, name: String, waker: Waker) -> Int {
         state.withLock { state in
             let id = state.nextID
             state.nextID += 1
@@ -104,25 +181,54 @@ package final class ResourceScheduler: Sendable {
                 state.decisions[id] = [SchedulerReply(refused: .unavailable, "the server is stopping")]
                 return id
             }
-            state.clients[id] = client
+            state.clients[id] = (name, request.client)
             state.wakers[id] = waker
-            decide(&state, .requested(id, demand, waits: waits))
+            decide(&state, .requested(id, request))
             return id
         }
     }
 
+    /// The client takes what it was offered.
+    func accept(_ id: Int) { state.withLock { decide(&$0, .accepted(id)) } }
+
     func timeOut(_ id: Int) { state.withLock { decide(&$0, .timedOut(id)) } }
 
+    /// The owner has said something.
+    func heard(_ id: Int) { state.withLock { $0.leases.heard(id, at: monotonicMilliseconds()) } }
+
     /// The request's connection is gone, or has released its GPUs.
-    ///
-    /// The ticket is worth nothing from now on; the GPUs are free for others only when nothing uses them any more.
     func end(_ id: Int) {
-        if let ended = state.withLock({ $0.allocations.removeValue(forKey: id) }) { allocationEnded(ended) }
+        endAllocation(id)
         state.withLock { state in
-            decide(&state, .ended(id))
             state.decisions[id] = nil
             state.clients[id] = nil
             state.wakers[id] = nil
+        }
+    }
+
+    /// Ends the allocation of a ticket, whoever owns it, and tells the owner; false when there is none.
+    func release(ticket: [UInt8]) -> Bool {
+        guard let allocation = allocation(ticket: ticket) else { return false }
+        state.withLock { tell(&$0, allocation.id, .ended, "the GPUs were released") }
+        endAllocation(allocation.id)
+        return true
+    }
+
+    /// The ticket is worth nothing from now on; the GPUs are free for others only when nothing uses them any more.
+    private func endAllocation(_ id: Int) {
+        let (isRunning, isEnding) = state.withLock { state in
+            state.leases.end(id)
+            let isEnding = state.ending.contains(id)
+            let isRunning = state.allocations.removeValue(forKey: id) != nil
+            if isRunning { state.ending.insert(id) }
+            return (isRunning, isEnding)
+        }
+        // Somebody else is ending it, and frees the GPUs.
+        guard !isEnding else { return }
+        if isRunning { runner.end(allocation: id) }
+        state.withLock { state in
+            state.ending.remove(id)
+            decide(&state, .ended(id))
         }
     }
 
@@ -136,36 +242,76 @@ package final class ResourceScheduler: Sendable {
         }
     }
 
+    // MARK: What has been decided
+
+    private func tell(_ state: inout State, _ id: Int, _ kind: SchedulerReply.Kind, _ sentence: String) {
+        guard state.wakers[id] != nil else { return }
+        var reply = SchedulerReply(kind)
+        reply.message = sentence
+        state.decisions[id, default: []].append(reply)
+        state.wakers[id]?.wake()
+    }
+
     /// Performs what the scheduler decides; a server that stops decides nothing any more, or the end of one allocation
     /// would grant the next.
     private func decide(_ state: inout State, _ event: Scheduler.Event) {
         guard !state.isStopping else { return }
-        for action in state.scheduler.handle(event) {
-            state.wakers[action.request]?.wake()
-            switch action {
-            case .grant(let id, let grant):
-                let allocation = Allocation(
-                    id: id, ticket: (0..<32).map { _ in UInt8.random(in: 0...255) },
-                    devices: grant.gpus.map { inventory.gpus[$0].index }, mebibytes: grant.mebibytes,
-                    client: state.clients[id] ?? "")
-                state.allocations[id] = allocation
-                var reply = SchedulerReply(.granted)
-                reply.allocation = id
-                reply.ticket = allocation.ticket.map { hexadecimal($0) }.joined()
-                reply.dispatcherPort = dispatcherPort
-                reply.idleMinutes = 0
-                reply.gpus = grant.gpus.map { SchedulerReply.Entry(inventory.gpus[$0], allocatedMiB: grant.mebibytes) }
-                state.decisions[id, default: []].append(reply)
-            case .wait(let id, let position, let reason):
-                var reply = SchedulerReply(.waiting)
-                reply.position = position
-                reply.message = reason
-                state.decisions[id, default: []].append(reply)
-            case .refuse(let id, let refusal, let reason):
-                let code: SchedulerReply.Refusal = refusal == .impossible ? .impossible : .timeout
-                state.decisions[id, default: []].append(SchedulerReply(refused: code, reason))
-            }
+        let now = monotonicMilliseconds()
+        for action in state.scheduler.handle(event, at: now) {
+            let id = action.request
+            state.decisions[id, default: []].append(reply(to: action, &state, now))
+            state.wakers[id]?.wake()
         }
+    }
+
+    private func reply(
+        to action: Scheduler.Action, _ state: inout State, _ now: Scheduler.Instant
+    ) -> SchedulerReply {
+        switch action {
+        case .offer(_, let grant):
+            var reply = SchedulerReply(.offer)
+            reply.gpus = entries(grant)
+            return reply
+        case .grant(let id, let grant): return begin(id, grant, &state, now)
+        case .wait(_, let position, let reason):
+            var reply = SchedulerReply(.waiting)
+            reply.position = position
+            reply.message = reason
+            return reply
+        case .refuse(_, let refusal, let reason):
+            let code: SchedulerReply.Refusal =
+                switch refusal {
+                case .impossible: .impossible
+                case .timeout: .timeout
+                case .quota: .quota
+                case .draining: .unavailable
+                }
+            return SchedulerReply(refused: code, reason)
+        }
+    }
+
+    private func begin(
+        _ id: Int, _ grant: Scheduler.Grant, _ state: inout State, _ now: Scheduler.Instant
+    ) -> SchedulerReply {
+        let client = state.clients[id] ?? ("", "")
+        let idleMinutes = state.scheduler.settings.idleMinutes(of: client.address)
+        let allocation = Allocation(
+            id: id, ticket: (0..<32).map { _ in UInt8.random(in: 0...255) },
+            devices: grant.gpus.map { inventory.gpus[$0].index }, mebibytes: grant.mebibytes, client: client.name,
+            address: client.address, beganAt: now)
+        state.allocations[id] = allocation
+        state.leases.begin(id, idleMinutes: idleMinutes, at: now)
+        var reply = SchedulerReply(.granted)
+        reply.allocation = id
+        reply.ticket = allocation.ticket.map { hexadecimal($0) }.joined()
+        reply.dispatcherPort = dispatcherPort
+        reply.idleMinutes = Int(idleMinutes.rounded(.up))
+        reply.gpus = entries(grant)
+        return reply
+    }
+
+    private func entries(_ grant: Scheduler.Grant) -> [SchedulerReply.Entry] {
+        grant.gpus.map { SchedulerReply.Entry(inventory.gpus[$0], allocatedMiB: grant.mebibytes) }
     }
 }
 

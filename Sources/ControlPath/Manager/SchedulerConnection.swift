@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Pool
+import Scheduling
+import Threads
 
 /// Serves one connection to the resource scheduler, on a thread of its own.
 struct SchedulerConnection {
@@ -15,6 +17,8 @@ struct SchedulerConnection {
 
     let scheduler: ResourceScheduler
     let connection: LineConnection
+    /// The `echo` connections of this server.
+    let echoes: Counter
 
     func serve() {
         connection.watchPeer(sendSeconds: SchedulerConnection.sendSeconds)
@@ -42,91 +46,128 @@ struct SchedulerConnection {
     ///
     /// False when the connection has served its purpose.
     private func answer(_ line: [UInt8]) throws -> Bool {
-        guard let version = try? JSONDecoder().decode(VersionOnly.self, from: Data(line)).version else {
-            try refuse("this is the scheduler of a bitfusion server; requests are lines of JSON")
-            return false
-        }
-        guard version == SchedulerRequest.version else {
-            try refuse(
-                "version \(version) of the scheduler's protocol is not known here, which speaks "
-                    + "\(SchedulerRequest.version)"
-            )
-            return false
-        }
-        guard let request = try? JSONDecoder().decode(SchedulerRequest.self, from: Data(line)) else {
-            try refuse("the request is of no known type, or lacks what its type needs")
-            return false
-        }
+        guard let request = try read(line) else { return false }
         switch request.type {
         case .list:
             try send(scheduler.list())
             return true
-        case .allocate:
-            try allocate(request)
-            return false
+        case .allocate: return try allocate(request)
+        case .release where request.ticket != nil:
+            return try release(ticket: request.ticket ?? "")
         case .accept, .heartbeat, .release:
             try refuse("this connection holds no GPUs")
             return false
-        case .status, .echo:
-            try refuse("this server does not answer '\(request.type.rawValue)'")
+        case .status:
+            try send(scheduler.status())
+            return true
+        case .echo:
+            try echo()
             return false
         }
     }
 
-    private func allocate(_ request: SchedulerRequest) throws {
-        let memory: Demand.Memory =
-            if let count = request.mib { .mebibytes(count) } else if let share = request.share { .share(share) } else {
-                .whole
-            }
-        guard let demand = Demand(gpuCount: request.gpus ?? 0, memory: memory),
-            let waitSeconds = request.waitSeconds, 0...WaitTime.secondsMax ~= waitSeconds
-        else { return try refuse("the number of GPUs, their memory or the time to wait is out of range") }
-        guard let waker = Waker() else {
-            return try send(
-                SchedulerReply(refused: .unavailable, "the server has too many open files; raise its limit"))
+    /// Reads a request; nil when it is none, which the client has been told.
+    private func read(_ line: [UInt8]) throws -> SchedulerRequest? {
+        guard let version = try? JSONDecoder().decode(VersionOnly.self, from: Data(line)).version else {
+            try refuse("this is the scheduler of a bitfusion server; requests are lines of JSON")
+            return nil
         }
-        let client = String((request.client ?? "").prefix(SchedulerConnection.clientCharactersMax))
-        let id = scheduler.request(demand, waits: waitSeconds > 0, client: client, waker: waker)
+        guard version == SchedulerRequest.version else {
+            try refuse(
+                "version \(version) of the scheduler's protocol is not known here, which speaks version "
+                    + "\(SchedulerRequest.version); install the same release on both"
+            )
+            return nil
+        }
+        guard let request = try? JSONDecoder().decode(SchedulerRequest.self, from: Data(line)) else {
+            try refuse("the request is of no known type, or lacks what its type needs")
+            return nil
+        }
+        return request
+    }
+
+    /// Ends the allocation of a ticket.
+    private func release(ticket text: String) throws -> Bool {
+        let digits = text.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+        let ticket = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+        guard scheduler.release(ticket: ticket) else {
+            try send(SchedulerReply(refused: .unavailable, "the allocation has ended already, or is another server's"))
+            return true
+        }
+        try send(SchedulerReply(.released))
+        return true
+    }
+
+    // MARK: GPUs
+
+    /// Serves a request for GPUs to its end.
+    ///
+    /// False when the connection has served its purpose.
+    private func allocate(_ message: SchedulerRequest) throws -> Bool {
+        guard let request = try demanded(message) else { return false }
+        guard let waker = Waker() else {
+            try send(SchedulerReply(refused: .unavailable, "the server has too many open files; raise its limit"))
+            return false
+        }
+        let name = String((message.client ?? "").prefix(SchedulerConnection.clientCharactersMax))
+        let id = scheduler.request(request, name: name, waker: waker)
         defer { scheduler.end(id) }
-        guard try isGranted(id, waker, until: monotonicMilliseconds() + Int64(waitSeconds) * 1000) else { return }
-        guard try hold(waker) else { return }
+        let deadline = monotonicMilliseconds() + Int64(message.waitSeconds ?? 0) * 1000
+        guard try isGranted(id, waker, until: deadline) else { return false }
+        guard try hold(id, waker) else { return false }
         scheduler.end(id)
         try send(SchedulerReply(.released))
+        return true
     }
 
-    /// The connection owns the GPUs now: whatever ends it ends the allocation, as does any line.
-    ///
-    /// False when the server does.
-    private func hold(_ waker: Waker) throws -> Bool {
-        while true {
-            do {
-                _ = try connection.receiveLine(
-                    limit: SchedulerRequest.lineBytesMax, milliseconds: -1, wake: waker.descriptor)
-                return true
-            } catch LineConnection.Failure.woken {
-                waker.rest()
-                guard scheduler.isStopping else { continue }
-                try send(SchedulerReply(refused: .unavailable, "the server is stopping"))
-                return false
+    /// What a message asks for; nil when that is out of range, which the client has been told.
+    private func demanded(_ message: SchedulerRequest) throws -> Scheduler.Request? {
+        let memory: Demand.Memory =
+            if let count = message.mib { .mebibytes(count) } else if let share = message.share { .share(share) } else {
+                .whole
             }
+        guard let demand = Demand(gpuCount: message.gpus ?? 0, memory: memory),
+            let waitSeconds = message.waitSeconds, 0...WaitTime.secondsMax ~= waitSeconds
+        else {
+            try refuse("the number of GPUs, their memory or the time to wait is out of range")
+            return nil
         }
+        let filters = message.filters ?? []
+        guard filters.count <= SchedulerRequest.filtersMax else {
+            try refuse("there are \(filters.count) filters; \(SchedulerRequest.filtersMax) are the most")
+            return nil
+        }
+        let filter: Filter
+        do { filter = try Filter(filters) } catch {
+            try refuse("filter: \(error)")
+            return nil
+        }
+        return Scheduler.Request(
+            demand, client: connection.peerAddress ?? "", filter: filter, waits: waitSeconds > 0)
     }
 
-    /// Passes on what the scheduler decides until it grants or refuses.
+    /// Passes on what the scheduler decides until the client has accepted an offer, or will get none.
     private func isGranted(_ id: Int, _ waker: Waker, until deadline: Int64) throws -> Bool {
+        var isOffered = false
         while true {
             waker.rest()
             for reply in scheduler.takeDecisions(of: id) {
                 try send(reply)
                 if reply.type == .granted { return true }
                 if reply.type == .refused { return false }
+                if reply.type == .offer { isOffered = true }
             }
             do {
-                let left = Int32(clamping: max(0, deadline - monotonicMilliseconds()))
-                // A line while it waits withdraws the request.
-                _ = try connection.receiveLine(
+                // The scheduler ends an offer that nobody accepts.
+                let left = isOffered ? -1 : Int32(clamping: max(0, deadline - monotonicMilliseconds()))
+                let line = try connection.receiveLine(
                     limit: SchedulerRequest.lineBytesMax, milliseconds: left, wake: waker.descriptor)
-                return false
+                switch try read(line)?.type {
+                case .accept: scheduler.accept(id)
+                case .heartbeat: continue
+                // Anything else withdraws the request.
+                default: return false
+                }
             } catch LineConnection.Failure.timedOut {
                 if monotonicMilliseconds() >= deadline { scheduler.timeOut(id) }
             } catch LineConnection.Failure.woken {
@@ -135,9 +176,29 @@ struct SchedulerConnection {
         }
     }
 
-    private func refuse(_ reason: String) throws { try send(SchedulerReply(refused: .malformed, reason)) }
+    /// The connection owns the GPUs now: whatever ends it ends the allocation.
+    ///
+    /// True when the owner releases them, false when the server has ended the allocation.
+    private func hold(_ id: Int, _ waker: Waker) throws -> Bool {
+        while true {
+            do {
+                let line = try connection.receiveLine(
+                    limit: SchedulerRequest.lineBytesMax, milliseconds: -1, wake: waker.descriptor)
+                scheduler.heard(id)
+                if try read(line)?.type != .heartbeat { return true }
+            } catch LineConnection.Failure.woken {
+                waker.rest()
+                for reply in scheduler.takeDecisions(of: id) {
+                    try send(reply)
+                    if reply.type != .warning { return false }
+                }
+            }
+        }
+    }
 
-    private func send(_ reply: SchedulerReply) throws {
+    func refuse(_ reason: String) throws { try send(SchedulerReply(refused: .malformed, reason)) }
+
+    func send(_ reply: SchedulerReply) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes
         try connection.send(line: Array(encoder.encode(reply)))

@@ -4,24 +4,33 @@ import Glibc
 package import Pool
 
 /// A connection to the resource scheduler of one server.
-package final class SchedulerClient {
+///
+/// One thread receives; any may send or shut down.
+package final class SchedulerClient: Sendable {
     /// Why a server did not answer, in words that name it.
     package struct Failure: Error, Sendable {
         package let message: String
+
+        package init(message: String) { self.message = message }
     }
 
     /// How long a server may take to accept a connection, and to answer.
     package static let answerMilliseconds: Int32 = 4_000
 
     package let server: ServerAddress
-    private let connection: LineConnection
+    let connection: LineConnection
 
-    package init(_ server: ServerAddress) throws(Failure) {
+    /// Connects, from the address `source` of this machine when one is given.
+    package init(
+        _ server: ServerAddress, from source: String? = nil, connectMilliseconds: Int = Int(answerMilliseconds)
+    ) throws(Failure) {
         self.server = server
-        connection = LineConnection(adopting: try SchedulerClient.connect(server))
+        connection = LineConnection(adopting: try SchedulerClient.connect(server, source, connectMilliseconds))
     }
 
-    private static func connect(_ server: ServerAddress) throws(Failure) -> Int32 {
+    private static func connect(
+        _ server: ServerAddress, _ source: String?, _ milliseconds: Int
+    ) throws(Failure) -> Int32 {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
@@ -41,16 +50,63 @@ package final class SchedulerClient {
                 continue
             }
             // Bounds connect() too.
-            var time = timeval(tv_sec: Int(answerMilliseconds) / 1000, tv_usec: 0)
+            var time = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
             setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
             var one: Int32 = 1
             setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &one, socklen_t(MemoryLayout<Int32>.size))
+            if let source, !bind(descriptor, to: source) {
+                reason = "this machine cannot use its address \(source): \(errorText(errno))"
+                close(descriptor)
+                continue
+            }
             if Glibc.connect(descriptor, entry.pointee.ai_addr, entry.pointee.ai_addrlen) == 0 { return descriptor }
-            reason = errno == EINPROGRESS ? "no answer in \(answerMilliseconds / 1000) s" : errorText(errno)
+            reason = errno == EINPROGRESS ? "no answer in \(milliseconds / 1000) s" : errorText(errno)
             close(descriptor)
         }
         throw Failure(message: "server \(server) is not reached: \(reason). Is `bitfusion manager` running there?")
     }
+
+    /// Gives a socket one of this machine's addresses.
+    private static func bind(_ descriptor: Int32, to source: String) -> Bool {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_NUMERICHOST
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(source, nil, &hints, &list) == 0, let entry = list else {
+            errno = EADDRNOTAVAIL
+            return false
+        }
+        defer { freeaddrinfo(list) }
+        return Glibc.bind(descriptor, entry.pointee.ai_addr, entry.pointee.ai_addrlen) == 0
+    }
+
+    /// The numeric addresses of both ends.
+    package var ends: (own: String, peer: String)? {
+        guard let own = SchedulerClient.address(of: connection.descriptor, getsockname),
+            let peer = SchedulerClient.address(of: connection.descriptor, getpeername)
+        else { return nil }
+        return (own, peer)
+    }
+
+    private static func address(
+        of descriptor: Int32,
+        _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> String? {
+        var address = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        let code = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                guard ask(descriptor, pointer, &length) == 0 else { return Int32(-1) }
+                return getnameinfo(pointer, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
+            }
+        }
+        guard code == 0 else { return nil }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Ends both directions, which wakes whoever receives.
+    package func shutDown() { connection.shutDown() }
 
     package func send(_ request: SchedulerRequest) throws(Failure) {
         do {
@@ -85,6 +141,16 @@ package final class SchedulerClient {
                 message: "server \(server) does not answer within \(SchedulerClient.answerMilliseconds / 1000) s")
         }
         return reply
+    }
+
+    /// What the server measures of itself.
+    package func status() throws(Failure) -> ServerStatus {
+        try send(SchedulerRequest(.status))
+        let reply = try answer()
+        guard reply.type == .status, let status = reply.status else {
+            throw Failure(message: "server \(server): \(reply.message ?? "it does not tell its state")")
+        }
+        return status
     }
 
     /// What the server has.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 
 /// Where a server's resource scheduler is reached.
-package struct ServerAddress: Sendable, Equatable, CustomStringConvertible {
+package struct ServerAddress: Sendable, Hashable, CustomStringConvertible {
     package static let defaultPort: UInt16 = 56001
 
     package var host: String
@@ -35,8 +36,21 @@ package struct ServerAddress: Sendable, Equatable, CustomStringConvertible {
             guard port == nil, let number = UInt16(words[1]) else { return nil }
             port = number
         }
-        guard !host.isEmpty, port != 0 else { return nil }
+        guard ServerAddress.isHost(host), port != 0 else { return nil }
         self.init(host: host, port: port ?? ServerAddress.defaultPort)
+    }
+
+    /// A name, an IPv4 address, or an IPv6 address with or without its zone.
+    private static func isHost(_ text: String) -> Bool {
+        if text.contains(":") {
+            var bytes = in6_addr()
+            return inet_pton(AF_INET6, String(text.prefix { $0 != "%" }), &bytes) == 1
+        }
+        return (1...253).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+                    || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || "-._".utf8.contains(byte)
+            }
     }
 
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
+import Threads
 
 /// A connected stream socket on which each message is a line.
 ///
@@ -7,7 +8,8 @@ import Glibc
 /// that live during the call.
 package final class LineConnection: @unchecked Sendable {
     package let descriptor: Int32
-    private var received: [UInt8] = []
+    /// What has arrived and nobody has taken.
+    var received: [UInt8] = []
 
     package enum Failure: Error, Equatable {
         case closed
@@ -21,6 +23,21 @@ package final class LineConnection: @unchecked Sendable {
     package init(adopting descriptor: Int32) { self.descriptor = descriptor }
 
     deinit { close(descriptor) }
+
+    /// The numeric address of the other end; nil for a Unix socket, or when it is gone.
+    package var peerAddress: String? {
+        var address = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        let code = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                guard unsafe getpeername(descriptor, address, &length) == 0 else { return EAI_FAIL }
+                return unsafe getnameinfo(address, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
+            }
+        }
+        guard code == 0, address.ss_family != sa_family_t(AF_UNIX) else { return nil }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
 
     /// Sends a message and its end of line.
     package func send(line: [UInt8]) throws(Failure) {
@@ -77,6 +94,9 @@ package final class LineConnection: @unchecked Sendable {
         unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
+    /// Ends both directions, which wakes whoever receives.
+    package func shutDown() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
     /// Ends the conversation so that the last line sent is read: a socket that closes while something unread has
     /// arrived resets the connection.
     ///
@@ -108,13 +128,6 @@ package final class LineConnection: @unchecked Sendable {
             guard errno == EINTR else { throw .system(errno) }
         }
     }
-}
-
-/// Monotonic time.
-package func monotonicMilliseconds() -> Int64 {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
 }
 
 /// The text of an errno value.

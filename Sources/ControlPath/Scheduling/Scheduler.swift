@@ -3,20 +3,49 @@ package import Pool
 
 /// Decides who holds which GPU of one server.
 ///
-/// A value with no clock, no socket and no store: events come in, actions come out. The service performs the actions;
-/// the simulation checks them. The sum of the partitions of a GPU never exceeds its memory, and a whole GPU is nobody
-/// else's.
+/// A value with no clock, no socket and no store: events and the time come in, actions come out. The service performs
+/// the actions; the simulation checks them. The sum of the partitions of a GPU never exceeds its memory, and a whole
+/// GPU is nobody else's.
+///
+/// GPUs are offered first, and granted when the offer is accepted. From the offer on they are held: a client that waits
+/// at several servers takes one offer and withdraws from the others, and one that dies before it accepts loses nothing
+/// for longer than ``offerMilliseconds``.
 package struct Scheduler: Sendable {
     package typealias RequestID = Int
+    /// Milliseconds of a clock that never goes back.
+    package typealias Instant = Int64
+
+    package struct Request: Sendable, Equatable {
+        package var demand: Demand
+        /// Whose quota it counts against.
+        package var client: String
+        package var filter: Filter
+        /// Whether it waits when it cannot be met at once.
+        package var waits: Bool
+
+        package init(_ demand: Demand, client: String = "", filter: Filter = Filter(), waits: Bool = true) {
+            self.demand = demand
+            self.client = client
+            self.filter = filter
+            self.waits = waits
+        }
+    }
 
     package enum Event: Sendable {
-        case requested(RequestID, Demand, waits: Bool)
+        case requested(RequestID, Request)
+        /// The client takes what was offered.
+        case accepted(RequestID)
         /// The owner has released it, has gone, or does not wait any longer.
         case ended(RequestID)
         case timedOut(RequestID)
+        /// Nothing but time has passed.
+        case timePassed
+        case settings(PoolSettings)
     }
 
     package enum Action: Sendable, Equatable {
+        /// The GPUs are held for the request until it is accepted or ended.
+        case offer(RequestID, Grant)
         case grant(RequestID, Grant)
         /// The request waits; `position` is 1 for the next one.
         case wait(RequestID, position: Int, reason: String)
@@ -25,7 +54,7 @@ package struct Scheduler: Sendable {
         /// Whom it concerns.
         package var request: RequestID {
             switch self {
-            case .grant(let id, _), .wait(let id, _, _), .refuse(let id, _, _): id
+            case .offer(let id, _), .grant(let id, _), .wait(let id, _, _), .refuse(let id, _, _): id
             }
         }
     }
@@ -33,6 +62,8 @@ package struct Scheduler: Sendable {
     package enum Refusal: Sendable, Equatable {
         case impossible
         case timeout
+        case quota
+        case draining
     }
 
     /// The GPUs of one allocation, by their index in the server, and the MiB of each; nil for whole ones.
@@ -46,135 +77,172 @@ package struct Scheduler: Sendable {
         }
     }
 
+    /// What a request has.
+    package struct Holding: Sendable, Equatable {
+        package var grant: Grant
+        package var client: String
+        /// Of the client's quota, in GPUs.
+        var quotaGPUs: Double
+        /// When the offer ends; nil once it is accepted.
+        package var offeredUntil: Instant?
+    }
+
+    package struct Waiting: Sendable {
+        package var id: RequestID
+        package var request: Request
+        /// Which GPUs pass its filter.
+        var isEligible: [Bool]
+        /// The position that it was last told.
+        var reportedPosition = 0
+    }
+
+    /// An offer that is not accepted ends after so long.
+    package static let offerMilliseconds: Instant = Instant(SchedulerRequest.offerSeconds) * 1000
+    /// Requests further behind are not told when their position changes.
+    private static let reportedPositionMax = 100
+
     package let gpus: [GPU]
-    package private(set) var granted: [RequestID: Grant] = [:]
-    package private(set) var waiting: [(id: RequestID, demand: Demand)] = []
+    package let facts: ServerFacts?
+    package internal(set) var holdings: [RequestID: Holding] = [:]
+    package internal(set) var waiting: [Waiting] = []
+    package private(set) var settings = PoolSettings()
+    /// MiB of each GPU that are held, and by how many.
+    var usedMiB: [Int]
+    var holderCounts: [Int]
+    /// GPUs that each client holds, in shares.
+    var heldByClient: [String: Double] = [:]
 
-    package init(gpus: [GPU]) { self.gpus = gpus }
+    package init(gpus: [GPU], facts: ServerFacts? = nil) {
+        self.gpus = gpus
+        self.facts = facts
+        usedMiB = [Int](repeating: 0, count: gpus.count)
+        holderCounts = [Int](repeating: 0, count: gpus.count)
+    }
 
-    package mutating func handle(_ event: Event) -> [Action] {
+    /// The allocations that were accepted.
+    package var grantedCount: Int { holdings.values.count { $0.offeredUntil == nil } }
+
+    package mutating func handle(_ event: Event, at now: Instant) -> [Action] {
         switch event {
-        case .requested(let id, let demand, let waits):
-            guard granted[id] == nil, !waiting.contains(where: { $0.id == id }) else { return [] }
-            if let reason = impossibility(demand) { return [.refuse(id, .impossible, reason)] }
-            waiting.append((id, demand))
-            var actions = grantWaiting()
-            guard let position = waiting.firstIndex(where: { $0.id == id }) else { return actions }
-            if waits {
-                actions.append(.wait(id, position: position + 1, reason: reasonToWait(position)))
-            } else {
-                waiting.remove(at: position)
-                actions.append(.refuse(id, .timeout, "\(reasonToWait(position)), and the request does not wait"))
-            }
-            return actions
-
+        case .requested(let id, let request): return admit(id, request, now)
+        case .accepted(let id):
+            guard let holding = holdings[id], holding.offeredUntil != nil else { return [] }
+            holdings[id]?.offeredUntil = nil
+            return [.grant(id, holding.grant)]
         case .ended(let id):
-            waiting.removeAll { $0.id == id }
-            granted[id] = nil
-            return grantWaiting()
-
+            let hadPlace = waiting.contains { $0.id == id }
+            if hadPlace { waiting.removeAll { $0.id == id } }
+            guard release(id) || hadPlace else { return [] }
+            return offerToWaiting(now)
         case .timedOut(let id):
             guard let position = waiting.firstIndex(where: { $0.id == id }) else { return [] }
             let reason = reasonToWait(position)
             waiting.remove(at: position)
-            return [.refuse(id, .timeout, reason)] + grantWaiting()
+            return [.refuse(id, .timeout, reason)] + offerToWaiting(now)
+        case .timePassed:
+            let expired = holdings.filter { $0.value.offeredUntil.map { $0 <= now } ?? false }.keys.sorted()
+            guard !expired.isEmpty else { return [] }
+            for id in expired { release(id) }
+            return expired.map { .refuse($0, .timeout, "the offer was not accepted in time") } + offerToWaiting(now)
+        case .settings(let settings):
+            self.settings = settings
+            guard settings.acceptsRequests else { return refuseWaiting() }
+            return offerToWaiting(now)
         }
     }
 
-    /// MiB of a GPU that are not allocated.
-    package func freeMiB(_ gpu: Int) -> Int {
-        granted.values.reduce(gpus[gpu].totalMiB) { free, grant in
-            guard grant.gpus.contains(gpu) else { return free }
-            return grant.mebibytes.map { free - $0 } ?? 0
+    private mutating func admit(_ id: RequestID, _ request: Request, _ now: Instant) -> [Action] {
+        guard holdings[id] == nil, !waiting.contains(where: { $0.id == id }) else { return [] }
+        guard settings.acceptsRequests else { return [.refuse(id, .draining, Scheduler.drainingReason)] }
+        let isEligible = gpus.map { request.filter.holds(for: $0) }
+        if let reason = impossibility(request, isEligible) { return [.refuse(id, .impossible, reason)] }
+        let quota = settings.quotaGPUs(of: request.client)
+        let least = leastShare(request.demand, isEligible)
+        guard least <= quota + Scheduler.shareTolerance else {
+            return [.refuse(id, .quota, "\(text(least)) GPUs are asked for, and the client's quota is \(text(quota))")]
         }
+        waiting.append(Waiting(id: id, request: request, isEligible: isEligible))
+        var actions = offerToWaiting(now)
+        guard !request.waits, let position = waiting.firstIndex(where: { $0.id == id }) else { return actions }
+        actions.removeAll { $0.request == id }
+        actions.append(.refuse(id, .timeout, "\(reasonToWait(position)), and the request does not wait"))
+        waiting.remove(at: position)
+        return actions
     }
 
-    private func isIdle(_ gpu: Int) -> Bool { !granted.values.contains { $0.gpus.contains(gpu) } }
+    private static let drainingReason = "the server accepts no new requests: its administrator is draining it"
 
-    /// Why a demand can never be met here, or nil.
-    private func impossibility(_ demand: Demand) -> String? {
-        guard demand.gpuCount <= gpus.count else {
-            return "\(demand.gpuCount) GPUs are asked for, and this server has \(gpus.count)"
-        }
-        guard case .mebibytes(let count) = demand.memory else { return nil }
-        let fitting = gpus.filter { $0.totalMiB >= count }.count
-        guard fitting < demand.gpuCount else { return nil }
-        let largest = gpus.map(\.totalMiB).max() ?? 0
-        return "\(count) MiB are asked for on each of \(demand.gpuCount) GPUs, and the largest GPU has \(largest) MiB"
-            + (fitting > 0 ? "; only \(fitting) have so much" : "")
+    private mutating func refuseWaiting() -> [Action] {
+        defer { waiting.removeAll() }
+        return waiting.map { .refuse($0.id, .draining, Scheduler.drainingReason) }
     }
 
-    private func reasonToWait(_ position: Int) -> String {
-        let free = gpus.indices.filter { freeMiB($0) > 0 }.count
-        let ahead = position == 0 ? "" : position == 1 ? ", 1 request is ahead" : ", \(position) requests are ahead"
-        return "\(gpus.count - free) of \(gpus.count) GPUs are full, \(granted.count) tasks are running\(ahead)"
-    }
-
-    /// Grants what fits, first come, first served.
+    /// Offers what fits, first come, first served, and tells the others their places.
     ///
     /// What each earlier waiting request needs stays reserved on every GPU that it could use. So a later request passes
-    /// it only where there is room for both at once, and cannot delay it, whichever task ends first.
-    private mutating func grantWaiting() -> [Action] {
+    /// it only where there is room for both at once, and cannot delay it, whichever task ends first. A request that only
+    /// its client's quota keeps waiting reserves nothing: the quota is no concern of other clients.
+    private mutating func offerToWaiting(_ now: Instant) -> [Action] {
         var actions: [Action] = []
         var reservedMiB = [Int](repeating: 0, count: gpus.count)
         var position = 0
         while position < waiting.count {
-            let (id, demand) = waiting[position]
-            if let grant = place(demand, besides: reservedMiB) {
-                granted[id] = grant
+            let entry = waiting[position]
+            if exceedsQuota(entry) {
+                position += 1
+                continue
+            }
+            // Behind this point nothing has room.
+            if gpus.indices.allSatisfy({ usedMiB[$0] + reservedMiB[$0] >= gpus[$0].totalMiB }) { break }
+            if let grant = place(entry, besides: reservedMiB) {
                 waiting.remove(at: position)
-                actions.append(.grant(id, grant))
+                hold(entry, grant, until: now + Scheduler.offerMilliseconds)
+                actions.append(.offer(entry.id, grant))
             } else {
-                for gpu in gpus.indices { reservedMiB[gpu] += neededMiB(demand, on: gpu) }
+                for gpu in gpus.indices where entry.isEligible[gpu] {
+                    reservedMiB[gpu] += neededMiB(entry.request.demand, on: gpu)
+                }
                 position += 1
             }
+        }
+        return actions + reportPositions()
+    }
+
+    private mutating func reportPositions() -> [Action] {
+        var actions: [Action] = []
+        for index in waiting.indices where waiting[index].reportedPosition != index + 1 {
+            let isFirstReport = waiting[index].reportedPosition == 0
+            guard isFirstReport || index < Scheduler.reportedPositionMax else { continue }
+            waiting[index].reportedPosition = index + 1
+            actions.append(.wait(waiting[index].id, position: index + 1, reason: reasonToWait(index)))
         }
         return actions
     }
 
-    /// The most that a request can take of a GPU; 0 when it cannot use it.
-    private func neededMiB(_ demand: Demand, on gpu: Int) -> Int {
-        switch demand.memory {
-        case .whole: gpus[gpu].totalMiB
-        case .mebibytes(let count): count <= gpus[gpu].totalMiB ? count : 0
-        case .share(let share): mebibytes(of: share, totalMiB: gpus[gpu].totalMiB)
+    private mutating func hold(_ entry: Waiting, _ grant: Grant, until: Instant) {
+        for gpu in grant.gpus {
+            usedMiB[gpu] += grant.mebibytes ?? gpus[gpu].totalMiB
+            holderCounts[gpu] += 1
         }
+        let share = share(of: grant)
+        heldByClient[entry.request.client, default: 0] += share
+        holdings[entry.id] = Holding(
+            grant: grant, client: entry.request.client, quotaGPUs: share, offeredUntil: until)
     }
 
-    /// A share of a GPU's memory in whole MiB; at least one.
-    private func mebibytes(of share: Double, totalMiB: Int) -> Int { max(1, Int(share * Double(totalMiB))) }
-
-    /// The GPUs for a request, when they are free and not reserved.
-    private func place(_ demand: Demand, besides reservedMiB: [Int]) -> Grant? {
-        switch demand.memory {
-        case .whole:
-            let idle = gpus.indices.filter { isIdle($0) && reservedMiB[$0] == 0 }
-                .sorted { (gpus[$0].totalMiB, $0) < (gpus[$1].totalMiB, $1) }
-            guard idle.count >= demand.gpuCount else { return nil }
-            return Grant(gpus: idle.prefix(demand.gpuCount).sorted(), mebibytes: nil)
-        case .mebibytes(let count):
-            let fitting = fitting(count, besides: reservedMiB)
-            guard fitting.count >= demand.gpuCount else { return nil }
-            return Grant(gpus: fitting.prefix(demand.gpuCount).sorted(), mebibytes: count)
-        case .share(let share):
-            // The share is of the smallest GPU chosen, so each size is tried as the smallest, the least memory first.
-            for smallest in Set(gpus.map(\.totalMiB)).sorted() {
-                let count = mebibytes(of: share, totalMiB: smallest)
-                let fitting = fitting(count, besides: reservedMiB).filter { gpus[$0].totalMiB >= smallest }
-                guard fitting.count >= demand.gpuCount,
-                    let one = fitting.first(where: { gpus[$0].totalMiB == smallest })
-                else { continue }
-                let others = fitting.filter { $0 != one }.prefix(demand.gpuCount - 1)
-                return Grant(gpus: ([one] + others).sorted(), mebibytes: count)
-            }
-            return nil
+    /// Frees what a request holds; false when it holds nothing.
+    @discardableResult
+    private mutating func release(_ id: RequestID) -> Bool {
+        guard let holding = holdings.removeValue(forKey: id) else { return false }
+        for gpu in holding.grant.gpus {
+            usedMiB[gpu] -= holding.grant.mebibytes ?? gpus[gpu].totalMiB
+            holderCounts[gpu] -= 1
         }
+        let left = (heldByClient[holding.client] ?? 0) - holding.quotaGPUs
+        heldByClient[holding.client] = left > Scheduler.shareTolerance ? left : nil
+        return true
     }
 
-    /// The GPUs with so much room, best fit first: those already shared, then those on which the least is left over, so
-    /// that whole GPUs stay whole as long as possible.
-    private func fitting(_ mebibytes: Int, besides reservedMiB: [Int]) -> [Int] {
-        gpus.indices.filter { freeMiB($0) - reservedMiB[$0] >= mebibytes }
-            .sorted { (isIdle($0) ? 1 : 0, freeMiB($0), $0) < (isIdle($1) ? 1 : 0, freeMiB($1), $1) }
-    }
+    /// MiB of a GPU that nobody holds.
+    package func freeMiB(_ gpu: Int) -> Int { gpus[gpu].totalMiB - usedMiB[gpu] }
 }

@@ -3,14 +3,16 @@ import AllocationLedger
 import Glibc
 import Manager
 import Pool
+import Scheduling
 import Synchronization
+import Threads
 import Wire
 
 /// Gives every application that connects a worker process of its own.
 ///
 /// It reads the hello, checks the ticket, passes the socket to a worker and keeps nothing of it: from then on the
 /// worker is the only one that holds the connection.
-final class Dispatcher: Sendable {
+final class Dispatcher: AllocationRunner {
     /// What a ticket is good for.
     struct Admission: Sendable {
         let allocation: Int
@@ -157,10 +159,11 @@ final class Dispatcher: Sendable {
     /// What the applications of an allocation do, for whoever ends allocations that do nothing.
     ///
     /// The counter changes whenever one of them makes a call.
-    func activity(of allocation: Int) -> (counter: UInt64, isRunning: Bool) {
-        guard let ledger = ledger(of: allocation) else { return (0, false) }
-        let activity = ledger.activity
-        return (activity.counter, activity.isRunning)
+    func activity(of allocation: Int) -> Leases.Activity {
+        guard let activity = ledger(of: allocation)?.activity else {
+            return Leases.Activity(counter: 0, isRunning: false)
+        }
+        return Leases.Activity(counter: activity.counter, isRunning: activity.isRunning)
     }
 
     /// What an allocation uses; nil before its first application and after its end.

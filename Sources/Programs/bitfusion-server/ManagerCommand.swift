@@ -4,6 +4,7 @@ import FoundationEssentials
 import Glibc
 import Manager
 import Pool
+import Threads
 
 /// The daemon of a GPU server: resource scheduler and dispatcher.
 struct ManagerCommand: ParsableCommand {
@@ -12,6 +13,15 @@ struct ManagerCommand: ParsableCommand {
         discussion: """
             Serves the GPUs of this machine's NVIDIA driver, or software GPUs, until it is ended by SIGTERM or Ctrl-C. \
             The ports that it listens at are printed and written to manager.json in the data folder.
+
+            FILES in the data folder
+              settings.json   read at the start and on SIGHUP; what is absent has its default:
+                {
+                  "accept_requests": true,   false: running allocations go on, new ones go elsewhere
+                  "quota_gpus": 64,          the most GPUs a client may have; parts count as shares
+                  "idle_minutes": 0,         unused GPUs are released after so long; 0: never
+                  "clients": {"10.0.0.9": {"quota_gpus": 3.5, "idle_minutes": 10}}
+                }
             """)
 
     @Option(name: .customLong("data-dir"), help: "The folder of the daemon's files; made when it is missing.")
@@ -68,11 +78,18 @@ struct ManagerCommand: ParsableCommand {
         } catch {
             throw failure(69, "\(error)")
         }
-        let service = Service(choice: choice, inventory: inventory, dispatcherPort: dispatcherListener.port)
+        let service = Service(
+            choice: choice, inventory: inventory, dispatcherPort: dispatcherListener.port,
+            settings: try settings.read())
         service.dispatcher.serve(at: dispatcherListener)
         service.scheduler.serve(at: schedulerListener)
+        service.keepTime()
         announce(inventory, schedulerListener.port, dispatcherListener.port)
-        let received = signals.wait()
+        var received = signals.wait()
+        while received == SIGHUP {
+            service.scheduler.apply(settings)
+            received = signals.wait()
+        }
         print("Ending (\(received == SIGINT ? "Ctrl-C" : "signal \(received)")).")
         unlink(descriptionPath)
         schedulerListener.stop()
@@ -81,6 +98,7 @@ struct ManagerCommand: ParsableCommand {
         service.dispatcher.stop()
     }
 
+    private var settings: SettingsFile { SettingsFile(path: dataFolder + "/settings.json") }
     private var descriptionPath: String { dataFolder + "/manager.json" }
 
     private func makeDataFolder() -> Bool {
@@ -128,13 +146,34 @@ private struct Service {
     let scheduler: ResourceScheduler
     let dispatcher: Dispatcher
 
-    init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int) {
+    init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings) {
         let admissions = Admissions(choice, inventory)
-        let dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
-        scheduler = ResourceScheduler(inventory: inventory, dispatcherPort: dispatcherPort) {
-            dispatcher.end(allocation: $0.id)
-        }
-        self.dispatcher = dispatcher
+        dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
+        scheduler = ResourceScheduler(
+            inventory: inventory, facts: inventory.facts, dispatcherPort: dispatcherPort, runner: dispatcher,
+            settings: settings)
         admissions.set(scheduler)
+    }
+
+    /// Lets time pass until the server stops.
+    func keepTime() {
+        startThread { [scheduler] in
+            while !scheduler.isStopping {
+                usleep(UInt32(ResourceScheduler.tickMilliseconds) * 1000)
+                scheduler.tick()
+            }
+        }
+    }
+}
+
+extension Inventory {
+    /// What filters may ask of this server.
+    fileprivate var facts: ServerFacts {
+        var name = [CChar](repeating: 0, count: 256)
+        gethostname(&name, name.count - 1)
+        return ServerFacts(
+            hostname: String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
+            addresses: Networks.list().map(\.address), hasRDMA: access("/sys/class/infiniband", F_OK) == 0,
+            cudaVersion: "\(driverVersion / 1000).\(driverVersion % 1000 / 10)", driverVersion: nil)
     }
 }

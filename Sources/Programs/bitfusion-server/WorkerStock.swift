@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import Manager
+import Threads
 
 /// A worker's process, from its start to its end.
 ///

@@ -7,9 +7,14 @@ import Glibc
 struct Bitfusion: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitfusion", abstract: "Run applications on GPUs of the network.",
-        subcommands: [
-            VersionCommand.self, HelpCommand.self, ListGPUsCommand.self, RunCommand.self, LocalCommand.self,
-            ManagerCommand.self,
+        subcommands: [VersionCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self],
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Client",
+                subcommands: [
+                    ClientCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self, RunCommand.self, StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                ]),
+            CommandGroup(name: "Server", subcommands: [ManagerCommand.self]),
         ])
 
     static func main() {
@@ -20,7 +25,7 @@ struct Bitfusion: ParsableCommand {
             return
         }
         do {
-            if let word = arguments.list.first, !word.hasPrefix("-"), !HelpText.isCommand(word) {
+            if let word = arguments.list.first, !word.hasPrefix("-"), !(HelpText.command(word) != nil) {
                 throw ValidationError("there is no command '\(word)'")
             }
             var command = try parseAsRoot(arguments.list)
@@ -32,7 +37,7 @@ struct Bitfusion: ParsableCommand {
             let status = exitCode(for: error)
             // The argument parser would print a page; a failure is one line, and the page is where it points.
             guard status == .validationFailure else { exit(withError: error) }
-            let page = arguments.list.first.map { $0 != "help" && HelpText.isCommand($0) ? " \($0)" : "" } ?? ""
+            let page = arguments.list.first.map { $0 != "help" && HelpText.command($0) != nil ? " \($0)" : "" } ?? ""
             var message = message(for: error).prefix { !$0.isNewline }
             if message.last == "." { message = message.dropLast() }
             printError("bitfusion: \(message); see 'bitfusion help\(page)'")

@@ -39,5 +39,14 @@ func printError(_ line: String) {
 
 /// Runs a command's body and reports its failure.
 func reporting(_ body: () throws -> Void) throws {
-    do { try body() } catch let failure as Failure { throw failure.report() }
+    do { try body() } catch let failure as Failure {
+        throw failure.report()
+    } catch let reported as Reported {
+        throw ExitCode(reported.status)
+    }
+}
+
+/// A failure that a process of ours has reported.
+struct Reported: Error {
+    let status: Int32
 }

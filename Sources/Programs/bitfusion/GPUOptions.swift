@@ -25,7 +25,20 @@ struct GPUOptions: ParsableArguments {
             "How long to wait for the GPUs: 10 or 10s, 10m, 10h, 1h30m; 0 does not wait.", valueName: "time"))
     var timeout = WaitTime.standard
 
+    @Option(
+        name: .customLong("filter"),
+        help: ArgumentHelp(
+            """
+            Only servers and GPUs for which this holds, such as device.name=Tesla or server.cuda-version>=12.4; may be \
+            given several times. Different keys must all hold, of several values for one key one is enough.
+            """, valueName: "key=value"))
+    var filters: [String] = []
+
     func validate() throws {
+        do { _ = try Filter(filters) } catch { throw ValidationError("--filter \(error).") }
+        guard filters.count <= SchedulerRequest.filtersMax else {
+            throw ValidationError("--filter may be given \(SchedulerRequest.filtersMax) times.")
+        }
         guard memory == nil || share == nil else { throw ValidationError("-m and -p cannot be used together.") }
         guard demand != nil else {
             throw ValidationError(

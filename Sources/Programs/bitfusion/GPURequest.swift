@@ -3,69 +3,116 @@ import FoundationEssentials
 import Glibc
 import ManagerClient
 import Pool
+import Synchronization
+import Threads
 
 /// GPUs that a server has granted.
 ///
-/// They are released when this goes.
-final class GrantedGPUs {
+/// They are free again when ``release()`` is called, or when this process ends.
+final class GrantedGPUs: Sendable {
     let server: ServerAddress
     /// The address of the dispatcher, as `BITFUSION_SERVER` has it.
     let dispatcher: String
+    /// 64 hexadecimal digits.
     let ticket: String
+    let allocation: Int
     let idleMinutes: Int
-    private let connection: SchedulerClient
+    private let conversation: ServerConversation
+    /// Why the allocation has ended; nil while it has not.
+    private let ending = Watched<String?>(nil)
 
-    init(_ connection: SchedulerClient, _ reply: SchedulerReply) throws {
+    fileprivate init(_ conversation: ServerConversation, _ reply: SchedulerReply) throws {
         guard let ticket = reply.ticket, let port = reply.dispatcherPort, 1...65535 ~= port else {
             throw Failure(
-                .noServer, "server \(connection.server) granted GPUs in a way that this version does not understand")
+                .noServer, "server \(conversation.server) granted GPUs in a way that this version does not understand")
         }
-        server = connection.server
+        server = conversation.server
         dispatcher = ServerAddress(host: server.host, port: UInt16(port)).description
         self.ticket = ticket
+        allocation = reply.allocation ?? 0
         idleMinutes = reply.idleMinutes ?? 0
-        self.connection = connection
+        self.conversation = conversation
     }
 
     /// Gives the GPUs back and waits until they are free, so that the next command finds them.
-    ///
-    /// A server that does not answer frees them when it sees the connection close.
-    func release() {
-        try? connection.send(SchedulerRequest(.release))
-        _ = try? connection.receive()
+    func release() { conversation.release() }
+
+    /// Waits until the server, or the way to it, ends the allocation, and says why.
+    func waitForEnd() -> String { ending.wait(milliseconds: nil) { $0 } ?? "" }
+
+    /// What the server says while the GPUs are used.
+    fileprivate func heard(_ message: ServerConversation.Message) {
+        switch message {
+        case .said(let reply) where reply.type == .warning:
+            printError("bitfusion: server \(server): \(reply.message ?? "")")
+        case .said(let reply):
+            let reason = reply.message ?? "the server has ended the allocation"
+            printError("bitfusion: server \(server): \(reason)")
+            ending.withLock { $0 = reason }
+        case .lost(let reason):
+            printError("bitfusion: the GPUs are lost: \(reason)")
+            ending.withLock { $0 = reason }
+        }
     }
 }
 
-/// Asks servers for GPUs: first all of them for what is free now, then the first that could ever have it, waiting.
+/// Asks servers for GPUs, all of them at once, and takes the first offer.
 struct GPURequest {
     let servers: [ServerAddress]
     let demand: Demand
+    let filters: [String]
     let waitSeconds: Int
     let isQuiet: Bool
 
+    /// A server may be so much late with the end of the wait.
+    private static let graceMilliseconds: Int64 = 5_000
+
     func perform(for application: String) throws -> GrantedGPUs {
-        var unreachable: [String] = []
-        var refusals: [String] = []
-        var waitingServer: ServerAddress?
-        for server in servers {
-            do {
-                let connection = try SchedulerClient(server)
-                try connection.send(request(application, waitSeconds: 0))
-                let reply = try connection.answer()
-                if reply.type == .granted { return try GrantedGPUs(connection, reply) }
-                refusals.append("server \(server): \(reply.message ?? "refused")")
-                if reply.code == .timeout && waitingServer == nil { waitingServer = server }
-            } catch let failure as SchedulerClient.Failure {
-                unreachable.append(failure.message)
+        let inbox = Inbox()
+        var race = ServerRace(
+            servers: servers.map(\.description), demand: demand.description, waitSeconds: waitSeconds,
+            at: monotonicMilliseconds())
+        let end = monotonicMilliseconds() + Int64(waitSeconds) * 1000 + GPURequest.graceMilliseconds
+        var conversations: [Int: ServerConversation] = [:]
+        var actions = race.start()[...]
+        var granted: SchedulerReply?
+        while true {
+            while let action = actions.popFirst() {
+                switch action {
+                case .ask(let index):
+                    conversations[index] = ServerConversation(with: servers[index], request(application, end)) {
+                        inbox.put($0, from: index)
+                    }
+                case .accept(let index): conversations[index]?.accept()
+                case .leave(let index): conversations.removeValue(forKey: index)?.leave()
+                case .report(let line): if !isQuiet { printError(line) }
+                case .failed(let failure): throw Failure(failure)
+                case .won(let index):
+                    guard let conversation = conversations[index], let granted else { continue }
+                    let gpus = try GrantedGPUs(conversation, granted)
+                    inbox.forward(from: index) { gpus.heard($0) }
+                    return gpus
+                }
+            }
+            let now = monotonicMilliseconds()
+            let next = min(race.nextInstant ?? Int64.max, end)
+            if let (index, message) = inbox.take(milliseconds: max(0, next - now)) {
+                switch message {
+                case .said(let reply):
+                    if reply.type == .granted { granted = reply }
+                    actions += race.handle(.said(reply), from: index, at: monotonicMilliseconds())
+                case .lost(let reason):
+                    actions += race.handle(.lost(reason), from: index, at: monotonicMilliseconds())
+                }
+            } else if monotonicMilliseconds() >= end {
+                throw Failure(.noGPUs, "no GPUs within \(WaitTime(seconds: waitSeconds)), and no answer that says why")
+            } else {
+                actions += race.handle(.timePassed, from: 0, at: monotonicMilliseconds())
             }
         }
-        if waitSeconds > 0, let waitingServer { return try wait(at: waitingServer, application) }
-        if refusals.isEmpty { throw Failure(.noServer, unreachable.joined(separator: "; ")) }
-        throw Failure(
-            .noGPUs, "no server has \(demand.description): " + (refusals + unreachable).joined(separator: "; "))
     }
 
-    private func request(_ application: String, waitSeconds: Int) -> SchedulerRequest {
+    private func request(_ application: String, _ end: Int64) -> SchedulerRequest {
         var request = SchedulerRequest(.allocate)
         request.gpus = demand.gpuCount
         switch demand.memory {
@@ -73,41 +120,58 @@ struct GPURequest {
         case .mebibytes(let count): request.mib = count
         case .share(let share): request.share = share
         }
-        request.waitSeconds = waitSeconds
+        // A server that is asked again later has less time.
+        let left = Int((end - GPURequest.graceMilliseconds - monotonicMilliseconds() + 999) / 1000)
+        request.waitSeconds = waitSeconds == 0 ? 0 : max(1, min(waitSeconds, left))
         request.client = "\(ProcessInfo.processInfo.environment["USER"] ?? "?") \(application)"
+        request.filters = filters.isEmpty ? nil : filters
         return request
     }
+}
 
-    /// Waits in one server's queue until it grants or refuses.
-    private func wait(at server: ServerAddress, _ application: String) throws -> GrantedGPUs {
-        do {
-            let connection = try SchedulerClient(server)
-            try connection.send(request(application, waitSeconds: waitSeconds))
-            let deadline = monotonicMilliseconds() + Int64(waitSeconds) * 1000
-            while true {
-                // The server ends the wait; a little more is for its answer.
-                let left = deadline - monotonicMilliseconds() + Int64(SchedulerClient.answerMilliseconds)
-                guard left > 0, let reply = try connection.receive(milliseconds: Int32(clamping: left)) else {
-                    throw Failure(.noGPUs, "server \(server) granted no GPUs within \(WaitTime(seconds: waitSeconds))")
-                }
-                switch reply.type {
-                case .granted: return try GrantedGPUs(connection, reply)
-                case .waiting:
-                    guard !isQuiet else { continue }
-                    printError(
-                        "Waiting for \(demand.description) at \(server): position \(reply.position ?? 1), "
-                            + "\(reply.message ?? ""), for at most \(WaitTime(seconds: waitSeconds))")
-                default:
-                    let reason = reply.message ?? "refused"
-                    guard reply.code == .timeout else { throw Failure(.noServer, "server \(server): \(reason)") }
-                    throw Failure(
-                        .noGPUs,
-                        "no GPUs at server \(server) within \(WaitTime(seconds: waitSeconds)): \(reason); "
-                            + "-t waits longer")
-                }
+/// What the conversations of a request hear, in its order.
+private final class Inbox: Sendable {
+    private struct State {
+        var messages: [(Int, ServerConversation.Message)] = []
+        /// Who hears what comes after the race is over, and of which server.
+        var listener: (server: Int, receive: @Sendable (ServerConversation.Message) -> Void)?
+    }
+
+    private let state = Watched(State())
+
+    func put(_ message: ServerConversation.Message, from server: Int) {
+        let listener = state.withLock { state in
+            guard let listener = state.listener else {
+                state.messages.append((server, message))
+                return State().listener
             }
-        } catch let failure as SchedulerClient.Failure {
-            throw Failure(.noServer, failure.message)
+            return listener
         }
+        if let listener, listener.server == server { listener.receive(message) }
+    }
+
+    func take(milliseconds: Int64) -> (Int, ServerConversation.Message)? {
+        state.wait(milliseconds: milliseconds) { $0.messages.isEmpty ? nil : $0.messages.removeFirst() }
+    }
+
+    /// From now on messages of one server go to `receive`, those that have come already first.
+    func forward(from server: Int, to receive: @escaping @Sendable (ServerConversation.Message) -> Void) {
+        let early = state.withLock { state in
+            state.listener = (server, receive)
+            return state.messages.filter { $0.0 == server }
+        }
+        early.forEach { receive($0.1) }
+    }
+}
+
+extension Failure {
+    fileprivate init(_ failure: ServerRace.Failure) {
+        let status: Status =
+            switch failure.kind {
+            case .noServer: .noServer
+            case .noGPUs: .noGPUs
+            case .notAllowed: .notAllowed
+            }
+        self.init(status, failure.message)
     }
 }

@@ -1,42 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import ManagerClient
+import Pool
 
-/// The overview that `bitfusion help` prints.
+/// The overview that `bitfusion help` prints, from what each command says of itself.
 enum HelpText {
-    private static let groups: [(title: String, commands: [(name: String, summary: String)])] = [
-        (
-            "COMMANDS:",
-            [
-                ("version, v", "Display full Bitfusion version"),
-                ("list_gpus", "List the available GPUs in a shared pool"),
-                ("help, h", "Shows a list of commands or help for one command"),
-            ]
-        ),
-        (
-            "   Client Commands:",
-            [
-                ("run", "Request GPUs from a shared pool, run a client command, then release the GPUs"),
-                ("local", "Run a CUDA application locally"),
-            ]
-        ),
-        ("   Server Commands:", [("manager", "Run Bitfusion manager server")]),
-    ]
+    /// The commands that are shown, under their heading.
+    private static let groups: [(title: String, commands: [any ParsableCommand.Type])] =
+        [("COMMANDS:", Bitfusion.configuration.ungroupedSubcommands)]
+        + Bitfusion.configuration.groupedSubcommands.map { ("   \($0.name) Commands:", $0.subcommands) }
 
-    /// Whether a word names a command, or is its short form.
-    static func isCommand(_ word: String) -> Bool {
-        groups.flatMap(\.commands).contains { command in
-            command.name.split(separator: ",").contains { $0.drop { $0 == " " } == word }
-        }
+    /// The command of a name or a short form; nil when there is none.
+    static func command(_ word: String) -> (any ParsableCommand.Type)? {
+        groups.flatMap(\.commands).first { $0.names.contains(word) }
     }
 
+    /// The names of the commands, for completions.
+    static var names: [String] { groups.flatMap(\.commands).filter { $0.configuration.shouldDisplay }.map { $0.names[0] } }
+
     static var overview: String {
-        let width = groups.flatMap(\.commands).map(\.name.count).max() ?? 0
-        let lists = groups.map { group in
-            group.title + "\n"
-                + group.commands.map { command in
-                    "        \(command.name)" + String(repeating: " ", count: width - command.name.count + 2)
-                        + command.summary + "\n"
-                }.joined()
+        let shown = groups.map { group in
+            (title: group.title, commands: group.commands.filter { $0.configuration.shouldDisplay })
+        }
+        let width = shown.flatMap(\.commands).map { $0.names.joined(separator: ", ").count }.max() ?? 0
+        let lists = shown.map { group in
+            let lines = group.commands.map { command in
+                let names = TextTable.left(command.names.joined(separator: ", "), width)
+                return "        \(names)  \(command.configuration.abstract)\n"
+            }
+            return group.title + "\n" + lines.joined()
         }.joined(separator: "\n")
         return """
             NAME:
@@ -58,19 +50,23 @@ enum HelpText {
     }
 }
 
+extension ParsableCommand {
+    /// Its name, and its short forms.
+    fileprivate static var names: [String] { [_commandName] + configuration.aliases }
+}
+
 struct HelpCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "help", abstract: "Shows a list of commands or help for one command.", aliases: ["h"])
+        commandName: "help", abstract: "Shows a list of commands or help for one command", aliases: ["h"])
 
-    @Argument(help: "The command to describe.")
+    @Argument(help: "The command to describe.", completion: .list(HelpText.names))
     var command: String?
 
     func run() throws {
         guard let command else { return print(HelpText.overview) }
-        let known = Bitfusion.configuration.subcommands.first {
-            $0.configuration.commandName == command || $0.configuration.aliases.contains(command)
+        guard let known = HelpText.command(command) else {
+            throw ValidationError("there is no command '\(command)'")
         }
-        guard let known else { throw ValidationError("there is no command '\(command)'") }
         if known == ManagerCommand.self { return try ManagerCommand.execute(["--help"]) }
         print(Bitfusion.helpMessage(for: known))
     }
@@ -78,12 +74,7 @@ struct HelpCommand: ParsableCommand {
 
 struct VersionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "version", abstract: "Display full Bitfusion version.", aliases: ["v"])
+        commandName: "version", abstract: "Display full Bitfusion version", aliases: ["v"])
 
-    func run() { print("Bitfusion version: \(Version.number) release") }
-}
-
-/// The version of this build.
-enum Version {
-    static let number = "0.1.0"
+    func run() { print("Bitfusion version: \(ProductVersion.number) release") }
 }

@@ -1,30 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Glibc
+import ManagerClient
+import Pool
+import Threads
 
 /// Runs the application with our libcuda.so.1 and waits for it.
 struct Launcher {
+    /// With fewer open files allowed, programs that use GPUs may fail with "cannot allocate memory".
+    private static let descriptorsWanted: rlim_t = 4096
+    /// How soon the end of a holder is noticed.
+    private static let holderMilliseconds = 500
+    /// An application that is asked to end has so long.
+    private static let endMilliseconds: Int64 = 5_000
+
     let command: ApplicationCommand
     let libraryFolder: String
     /// `BITFUSION_SERVER`.
     let server: String
     /// `BITFUSION_TICKET`.
     let ticket: String
+    /// The application is ended when this process is gone; nil where this program holds the GPUs itself.
+    var holder: HolderProcess?
+    var isQuiet = false
 
     /// The application's exit status, or 128 and the signal that ended it.
     func run() throws -> Int32 {
         // Where it is ignored, as some daemons leave it, the end of the application would go unnoticed.
         signal(SIGCHLD, SIG_DFL)
+        raiseDescriptorLimit()
         // Signals are taken one by one below; the application gets them as usual.
-        var set = sigset_t()
-        var old = sigset_t()
-        sigemptyset(&set)
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2] { sigaddset(&set, signal) }
-        pthread_sigmask(SIG_BLOCK, &set, &old)
-        let child = try start(old)
+        let signals = SignalSet([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2])
+        let child = try start(signals.block())
+        var killAt: Int64?
         while true {
-            var information = siginfo_t()
-            let signal = sigwaitinfo(&set, &information)
+            guard let information = holder == nil ? signals.wait() : signals.next(milliseconds: Launcher.holderMilliseconds)
+            else {
+                killAt = endWithHolder(child, killAt)
+                continue
+            }
+            let signal = information.si_signo
             if signal == SIGCHLD {
                 var status: Int32 = 0
                 guard waitpid(child, &status, WNOHANG) == child else { continue }
@@ -32,7 +47,34 @@ struct Launcher {
                 return ending == 0 ? (status >> 8) & 0xFF : 128 + ending
             }
             // A key press reaches the application without us; what was sent to this process is passed on.
-            if signal > 0 && information.si_code != SI_KERNEL_CODE { kill(child, signal) }
+            if information.si_code != SI_KERNEL_CODE { kill(child, signal) }
+        }
+    }
+
+    /// Ends the application when its allocation has ended: kindly first.
+    ///
+    /// Returns when it will be killed.
+    private func endWithHolder(_ child: pid_t, _ killAt: Int64?) -> Int64? {
+        if let killAt {
+            if monotonicMilliseconds() > killAt { kill(child, SIGKILL) }
+            return killAt
+        }
+        guard holder?.state == .gone else { return nil }
+        printError("bitfusion: the allocation has ended, so \(command.name) is ended")
+        kill(child, SIGTERM)
+        return monotonicMilliseconds() + Launcher.endMilliseconds
+    }
+
+    /// Allows this process and the application as many open files as the system lets it.
+    private func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        if limit.rlim_max < Launcher.descriptorsWanted && !isQuiet {
+            printError(
+                "bitfusion: only \(limit.rlim_max) open files are allowed here (ulimit -Hn), and connections may fail with "
+                    + "'cannot allocate memory'; \(Launcher.descriptorsWanted) or more are needed")
         }
     }
 

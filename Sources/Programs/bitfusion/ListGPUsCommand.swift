@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import FoundationEssentials
 import ManagerClient
 import Pool
 
 struct ListGPUsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list_gpus", abstract: "List the available GPUs in a shared pool.",
+        commandName: "list_gpus", abstract: "List the available GPUs in a shared pool",
         discussion: """
-            Asks every server of the list. The exit status is 0 when all answered, 69 when one did not.
+            Asks every server of the list, all at once. A server that is draining lets its tasks finish and accepts no \
+            new ones.
 
-            FILES
-              ~/.bitfusion/servers.conf    the user's servers, one address a line
-              /etc/bitfusion/servers.conf  the system's servers, when the user has none
+            \(HelpSections.listingStatus)
+
+            \(HelpSections.serverFiles)
             """)
 
     @OptionGroup var serverOptions: ServerOptions
@@ -22,14 +22,14 @@ struct ListGPUsCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let servers = try serverOptions.servers()
-            var listed: [ListedServer] = []
-            for server in servers { listed.append(ListedServer(server)) }
-            if json { try printJSON(listed) } else { printText(listed) }
-            if let missing = listed.first(where: { $0.error != nil }), json || listed.count == 1 {
-                throw Failure(.noServer, missing.error ?? "")
+            let answers = try ServerAnswers(of: serverOptions.servers()) { client throws(SchedulerClient.Failure) in
+                try client.list()
             }
-            if listed.contains(where: { $0.error != nil }) { throw ExitCode(Failure.Status.noServer.rawValue) }
+            let listed = answers.answers.map(ListedServer.init)
+            if json { try printJSON(["servers": listed]) } else { printText(listed) }
+            let failures = listed.compactMap(\.error)
+            if let failure = failures.first, json || listed.count == 1 { throw Failure(.noServer, failure) }
+            if !failures.isEmpty { throw ExitCode(Failure.Status.noServer.rawValue) }
         }
     }
 
@@ -39,40 +39,34 @@ struct ListGPUsCommand: ParsableCommand {
                 print("- server \(index) [\(server.address)]: unreachable (\(error))")
                 continue
             }
-            print("- server \(index) [\(server.address)]: running \(server.runningTasks ?? 0) tasks")
+            let draining = server.isDraining ? ", draining" : ""
+            print("- server \(index) [\(server.address)]: running \(server.runningTasks ?? 0) tasks\(draining)")
             for gpu in server.gpus ?? [] {
                 print("|- GPU \(gpu.index): free memory \(gpu.freeMiB ?? 0) MiB / \(gpu.totalMiB) MiB")
             }
         }
     }
-
-    private func printJSON(_ servers: [ListedServer]) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(["servers": servers]), as: UTF8.self))
-    }
 }
 
 /// A server and what it answered.
-private struct ListedServer: Codable {
+private struct ListedServer: Encodable {
     let address: String
-    var error: String?
-    var driverVersion: Int?
-    var runningTasks: Int?
-    var waitingTasks: Int?
-    var gpus: [SchedulerReply.Entry]?
+    let error: String?
+    let driverVersion: Int?
+    let runningTasks: Int?
+    let waitingTasks: Int?
+    let isDraining: Bool
+    let gpus: [SchedulerReply.Entry]?
 
-    init(_ server: ServerAddress) {
-        address = server.description
-        do throws(SchedulerClient.Failure) {
-            let reply = try SchedulerClient(server).list()
-            driverVersion = reply.driverVersion
-            runningTasks = reply.runningTasks
-            waitingTasks = reply.waitingTasks
-            gpus = reply.gpus
-        } catch {
-            self.error = error.message
-        }
+    init(_ answer: ServerAnswers<SchedulerReply>.Answer) {
+        let reply = answer.value
+        address = answer.address.description
+        error = answer.failure
+        driverVersion = reply?.driverVersion
+        runningTasks = reply?.runningTasks
+        waitingTasks = reply?.waitingTasks
+        isDraining = reply?.isDraining ?? false
+        gpus = reply?.gpus
     }
 
     enum CodingKeys: String, CodingKey {
@@ -80,5 +74,6 @@ private struct ListedServer: Codable {
         case driverVersion = "driver_version"
         case runningTasks = "running_tasks"
         case waitingTasks = "waiting_tasks"
+        case isDraining = "is_draining"
     }
 }

@@ -6,7 +6,7 @@ import Glibc
 
 struct LocalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "local", abstract: "Run a CUDA application locally.",
+        commandName: "local", abstract: "Run a CUDA application locally",
         usage: "bitfusion local [--soft-gpu <spec>] [--driver <path>] -- <application> [<arguments> ...]",
         discussion: """
             Runs the application on software GPUs, or on the GPUs of this machine, without any daemon or network: with \

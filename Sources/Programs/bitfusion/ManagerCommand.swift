@@ -5,7 +5,7 @@ import Glibc
 /// `bitfusion manager`: replaces this process by the server's program.
 struct ManagerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "manager", abstract: "Run Bitfusion manager server.")
+        commandName: "manager", abstract: "Run Bitfusion manager server")
 
     @Argument(parsing: .allUnrecognized, help: .hidden)
     var arguments: [String] = []

@@ -12,12 +12,12 @@ struct ServerOptions: ParsableArguments {
 
     @Option(
         name: [.customShort("s"), .customLong("servers")],
-        help: ArgumentHelp("A file that lists the servers to use, one a line.", valueName: "file"))
+        help: ArgumentHelp("A file that lists the servers to use, one a line.", valueName: "file"), completion: .file())
     var file: String?
 
     func servers() throws -> [ServerAddress] {
         do throws(ServerList.Failure) {
-            return try ServerList.load(list: list, file: file, home: ProcessInfo.processInfo.environment["HOME"])
+            return try ServerList.load(list: list, file: file, home: User.home).resolve()
         } catch {
             throw Failure(error.kind == .missing ? .noServer : .configuration, error.message)
         }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Synchronization
 
-/// Runs a body on a detached thread of its own.
+/// Runs a body on a detached thread of its own, which takes no signals: they are for the thread that waits for them.
 ///
 /// False when the system has none left.
 @discardableResult
@@ -16,6 +15,11 @@ package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
     defer { pthread_attr_destroy(&attributes) }
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
     let retained = Unmanaged.passRetained(Body(body))
+    var all = sigset_t()
+    var old = sigset_t()
+    sigfillset(&all)
+    pthread_sigmask(SIG_BLOCK, &all, &old)
+    defer { pthread_sigmask(SIG_SETMASK, &old, nil) }
     var thread = pthread_t()
     let code = pthread_create(
         &thread, &attributes,
@@ -27,19 +31,4 @@ package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
         }, retained.toOpaque())
     if code != 0 { retained.release() }
     return code == 0
-}
-
-/// Counts up to a limit.
-final class Counter: Sendable {
-    private let count = Mutex(0)
-
-    func increment(limit: Int) -> Bool {
-        count.withLock { count in
-            guard count < limit else { return false }
-            count += 1
-            return true
-        }
-    }
-
-    func decrement() { count.withLock { $0 -= 1 } }
 }

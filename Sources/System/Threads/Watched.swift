@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Pool
 
 /// A value behind a lock, and threads that wait until it is as they need it.
 ///
