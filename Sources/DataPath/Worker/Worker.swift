@@ -3,6 +3,7 @@ import CSystem
 import Driver
 import Glibc
 package import HostDriver
+import HostManagement
 import PartitionedDriver
 import Session
 import Synchronization
@@ -55,6 +56,7 @@ package enum Worker {
             return 1
         }
         guard let host = prepared.withLock({ $0?.driver }) else { return 1 }
+        if hello.purpose == .management { return manage(connection, host, hello, configuration) }
         let driver = PartitionedDriver(
             host, devices: configuration.devices, bytesMax: configuration.memoryLimitBytes.map { Int(clamping: $0) })
         do {
@@ -77,7 +79,7 @@ package enum Worker {
         }
     }
 
-    private static func refuse(_ connection: Connection, _ sentence: String) {
+    static func refuse(_ connection: Connection, _ sentence: String) {
         _ = HelloReply(refusal: .noWorker, sentence: sentence).bytes.withUnsafeBytes { connection.write($0) }
     }
 }
