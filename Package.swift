@@ -71,22 +71,27 @@ let package = Package(
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
         module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
-        module("Session", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
+        module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
+        module(
+            "Session", in: "DataPath", .raw,
+            uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
-        module("PartitionedDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
-                "CSystem", "Driver", "HostDriver", "HostManagement", "Management", "PartitionedDriver", "Session",
-                "Transport", "Wire",
+                "AllocationLedger", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
+                "PartitionedDriver", "Session", "Transport", "Wire",
             ]),
 
         // The same path for the management library.
         module("Management", in: "DataPath", .raw, uses: ["CNVML", "Wire"]),
         module("ManagementShim", in: "DataPath", .raw, uses: ["CNVML", "Management", "Wire"]),
         module("RemoteManagement", in: "DataPath", .raw, uses: ["Management", "Transport", "Wire"]),
-        module("HostManagement", in: "DataPath", .raw, uses: ["CNVML", "Management", "Transport", "Wire"]),
+        module(
+            "HostManagement", in: "DataPath", .raw,
+            uses: ["AllocationLedger", "CNVML", "Management", "Transport", "Wire"]),
 
         // The software GPU. Only it links LLVM.
         .systemLibrary(name: "CLLVM", path: "Sources/SoftGPU/CLLVM", providers: [.apt(["llvm-19-dev"])]),
@@ -132,7 +137,7 @@ let package = Package(
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -146,8 +151,8 @@ let package = Package(
         tests(
             "DataPathTests",
             uses: [
-                "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver", "Session", "SoftGPU",
-                "Transport", "Wire",
+                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver",
+                "Session", "SoftGPU", "Transport", "Wire",
             ]),
     ]
 )

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import AllocationLedger
 import CCUDA
 import CSystem
 package import Driver
@@ -21,6 +22,8 @@ package final class Session {
 
     let driver: any Driver
     let connection: Connection
+    /// Where it is told what the client does; nil without an allocation.
+    let slot: LedgerSlot?
     /// Text that kernels print, taken by whoever runs the session.
     private let outputs: [(source: any OutputSource, kind: ReplyHeader.Kind)]
 
@@ -68,11 +71,12 @@ package final class Session {
     private static let outputBytesMax = 64 << 10
 
     package init(
-        _ connection: Connection, driver: any Driver, standardOutput: (any OutputSource)? = nil,
-        standardError: (any OutputSource)? = nil
+        _ connection: Connection, driver: any Driver, slot: LedgerSlot? = nil,
+        standardOutput: (any OutputSource)? = nil, standardError: (any OutputSource)? = nil
     ) {
         self.connection = connection
         self.driver = driver
+        self.slot = slot
         outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap {
             source, kind in
             source.map { ($0, kind) }

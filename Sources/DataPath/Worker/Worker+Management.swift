@@ -22,7 +22,7 @@ extension Worker {
             }
             source = PartitionedManagement(
                 try HostManagement(path: HostManagement.path(beside: configuration.driverPath), uuids: uuids),
-                bytesMax: configuration.memoryLimitBytes, use: NoUse())
+                ledger: configuration.slot.ledger)
         } catch {
             refuse(connection, "the server cannot manage its GPUs: \(error)")
             return 1
@@ -44,8 +44,4 @@ extension Worker {
         var text = text
         text.withUTF8 { _ = Glibc.write(2, $0.baseAddress, $0.count) }
     }
-}
-
-private struct NoUse: AllocationUse {
-    func processes() -> [ProcessUse] { [] }
 }
