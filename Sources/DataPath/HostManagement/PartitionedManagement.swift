@@ -68,7 +68,8 @@ package final class PartitionedManagement: ManagementSource {
         }
         for process in running {
             var info = nvmlProcessInfo_t()
-            withUnsafeMutableBytes(of: &info) { $0.initializeMemory(as: UInt8.self, repeating: 0) }
+            // The bytes between the fields travel too.
+            withUnsafeMutableBytes(of: &info) { $0.copyBytes(from: [UInt8](repeating: 0, count: $0.count)) }
             info.pid = process.processID
             info.usedGpuMemory = UInt64(process.devices[device].usedBytes)
             info.gpuInstanceId = .max

@@ -28,7 +28,8 @@ extension Library {
         }
         guard status == NVMLCode.success else { return status }
         var rest = timespec(tv_sec: Int(milliseconds / 1000), tv_nsec: Int(milliseconds % 1000) * 1_000_000)
-        while nanosleep(&rest, &rest) < 0 && errno == EINTR {}
+        var left = timespec()
+        while nanosleep(&rest, &left) < 0 && errno == EINTR { rest = left }
         return NVMLCode.timeout
     }
 

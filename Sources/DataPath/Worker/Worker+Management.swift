@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import AllocationLedger
 import Driver
 import Glibc
 import HostDriver

@@ -14,7 +14,8 @@ final class SoftManagement: ManagementSource {
     func answer(_ question: ManagementQuestion) -> ManagementAnswer {
         var reader = ValueReader(question.bytes)
         do throws(MalformedQuestion) {
-            return try ofSystem(question.call, &reader) ?? (try ofDevice(question.call, &reader))
+            if let answer = try ofSystem(question.call, &reader) { return answer }
+            return try ofDevice(question.call, &reader)
         } catch {
             return ManagementAnswer(NVMLCode.invalidArgument)
         }
