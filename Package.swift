@@ -67,13 +67,19 @@ let package = Package(
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
         module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
-        module("Session", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
+        module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
+        module(
+            "Session", in: "DataPath", .raw,
+            uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
-        module("PartitionedDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module(
             "Worker", in: "DataPath", .raw,
-            uses: ["CSystem", "Driver", "HostDriver", "PartitionedDriver", "Session", "Transport", "Wire"]),
+            uses: [
+                "AllocationLedger", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "Session", "Transport",
+                "Wire",
+            ]),
 
         // The software GPU. Only it links LLVM.
         .systemLibrary(name: "CLLVM", path: "Sources/SoftGPU/CLLVM", providers: [.apt(["llvm-19-dev"])]),
@@ -119,8 +125,9 @@ let package = Package(
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling", "Threads", "Wire",
-                "Worker",
+                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling",
+                "Threads",
+                "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -128,14 +135,21 @@ let package = Package(
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription"]),
-        tests("SchedulingTests", uses: ["ManagerClient", "Scheduling", "Pool"]),
+        .target(
+            name: "PoolSimulation", dependencies: ["ManagerClient", "Pool", "Scheduling"], path: "Tests/PoolSimulation",
+            swiftSettings: strict),
+        tests("SchedulingTests", uses: ["Pool", "PoolSimulation", "Scheduling"]),
+        .executableTarget(
+            name: "pool-benchmark",
+            dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
+            path: "Benchmarks/pool", swiftSettings: common),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
         tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [
-                "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver", "Session", "SoftGPU",
-                "Transport", "Wire",
+                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver",
+                "Session", "SoftGPU", "Transport", "Wire",
             ]),
     ]
 )

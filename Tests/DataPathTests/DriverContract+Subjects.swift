@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import AllocationLedger
 import CSystem
 import Driver
 import Glibc
@@ -14,7 +15,11 @@ extension DriverContract {
     static var overOtherDrivers: [Subject] {
         [
             Subject(name: "partition") {
-                PartitionedDriver(try SoftGPU(SoftGPUConfiguration("2x256")), devices: [0, 1], bytesMax: 256 << 20)
+                let ledger = try AllocationLedger(deviceCount: 2, limitBytes: 256 << 20)
+                ledger.open(slot: 0)
+                return PartitionedDriver(
+                    try SoftGPU(SoftGPUConfiguration("2x256")), devices: [0, 1], slot: try LedgerSlot(ledger, number: 0)
+                )
             },
             Subject(name: "remote over a socket pair") {
                 try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")))
@@ -93,8 +98,12 @@ extension DriverContract {
         posix_spawn_file_actions_destroy(&actions)
         for pointer in argv + environment { free(pointer) }
         close(ends[1])
-        let assignment = Array("{\"devices\":[0,1],\"mebibytes\":256,\"hello\":\(hello)}".utf8)
-        _ = csystem_send_descriptor(ends[0], socket, assignment, assignment.count)
+        if let ledger = try? AllocationLedger(deviceCount: 2, limitBytes: 256 << 20) {
+            ledger.open(slot: 0)
+            let assignment = Array("{\"devices\":[0,1],\"slot\":0,\"hello\":\(hello)}".utf8)
+            _ = csystem_send_descriptors(
+                ends[0], [socket, ledger.descriptor], 2, assignment, assignment.count)
+        }
         close(ends[0])
         close(socket)
         // A worker ends with the thread that started it.

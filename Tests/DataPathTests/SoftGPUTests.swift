@@ -155,13 +155,23 @@ import Testing
         let heap = DeviceHeap(memory: memory)
         try heap.setLimit(1 << 20)
         #expect(memory.usedBytes == 0)
+        #expect(heap.allocate(1) == nil, "no module is loaded that uses it")
+        try heap.reserve()
+        #expect(memory.usedBytes == 1 << 20)
+        try heap.setLimit(2 << 20)
+        #expect(memory.usedBytes == 2 << 20)
+        let other = try memory.allocate(4 << 20)
+        #expect(throws: CUDAError.outOfMemory) { try heap.setLimit(16 << 20) }
+        #expect(heap.limitBytes == 2 << 20, "what it had, it still has")
+        withExtendedLifetime(other) {}
+        try heap.setLimit(1 << 20)
         #expect(heap.allocate(2 << 20) == nil)
         let first = try #require(heap.allocate(1000))
         #expect(first % 16 == 0)
         #expect(heap.allocate(1 << 20) == nil)
         heap.release(first)
         heap.release(first + 8)
-        #expect(heap.allocate(1 << 20) == memory.base + UInt64(DeviceMemory.pageBytes))
+        #expect(heap.allocate(1 << 20) != nil)
         #expect(throws: CUDAError.invalidValue) { try heap.setLimit(2 << 20) }
     }
 }

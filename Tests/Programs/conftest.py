@@ -72,6 +72,12 @@ class Running:
         length = os.fstat(file.fileno()).st_size
         return os.pread(file.fileno(), length, 0).decode(errors="replace")
 
+    def output_so_far(self):
+        return self._read(self.output)
+
+    def errors_so_far(self):
+        return self._read(self.errors)
+
     def wait(self, timeout=PATIENCE):
         try:
             self.process.wait(timeout)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import PoolSimulation
 import Scheduling
 import Testing
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import PoolSimulation
 import Scheduling
 import Testing
 
@@ -126,7 +127,7 @@ import Testing
     @Test(
         arguments: [
             "", "[]", "{", #"{"quota_gpus":-1}"#, #"{"quota_gpus":"many"}"#, #"{"idle_minutes":-1}"#,
-            #"{"idle_minutes":1.5}"#, #"{"clients":{"a":{"idle_minutes":99999999}}}"#, #"{"accept_requests":1}"#,
+            #"{"idle_minutes":"1"}"#, #"{"clients":{"a":{"idle_minutes":99999999}}}"#, #"{"accept_requests":1}"#,
         ])
     func refusesWrongSettings(text: String) {
         #expect(throws: PoolSettings.Malformed.self) { try PoolSettings(json: Array(text.utf8)) }

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
+import PoolSimulation
 import Scheduling
 import Testing
 
 /// Servers and requests for the tests of the scheduler.
 func server(_ mebibytes: Int...) -> Scheduler { Scheduler(gpus: gpus(mebibytes)) }
-
-func gpus(_ mebibytes: [Int]) -> [GPU] {
-    mebibytes.enumerated().map { index, mebibytes in
-        GPU(index: index, name: "test", uuid: "GPU-\(index)", totalMiB: mebibytes, pciBusID: "00000000:1\(index):00.0")
-    }
-}
 
 func demand(_ count: Int, _ memory: Demand.Memory = .whole) throws -> Demand {
     try #require(Demand(gpuCount: count, memory: memory))
@@ -79,6 +74,7 @@ extension Scheduler {
 
     // MARK: Best fit
 
+    /// CLI-23.
     @Test func wholeGPUsStayWhole() throws {
         var scheduler = server(4096, 4096)
         _ = try scheduler.ask(1, 1, .mebibytes(1024))
@@ -104,6 +100,7 @@ extension Scheduler {
 
     // MARK: Shares of unequal GPUs
 
+    /// CLI-21.
     @Test func aShareIsOfTheSmallestGPUChosen() throws {
         var scheduler = server(8192, 4096)
         #expect(try scheduler.ask(1, 2, .share(0.5)) == [.offer(1, .init(gpus: [0, 1], mebibytes: 2048))])
@@ -182,6 +179,7 @@ extension Scheduler {
 
     // MARK: The queue
 
+    /// CLI-09.
     @Test func firstComeFirstServed() throws {
         var scheduler = server(4096)
         _ = try scheduler.ask(1, 1)

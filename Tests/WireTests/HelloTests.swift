@@ -4,9 +4,23 @@ import Wire
 
 @Suite struct HelloTests {
     @Test func aHelloReadsBackAsItWasWritten() throws {
-        let hello = Hello(ticket: Array(0..<32), processID: 4711)
+        let hello = Hello(ticket: Array(0..<32), processID: 4711, programName: "python")
         #expect(hello.bytes.count == Hello.byteCount)
         #expect(try Hello(bytes: hello.bytes) == hello)
+    }
+
+    @Test func aLongNameIsCutBetweenCharacters() throws {
+        let hello = Hello(ticket: Array(0..<32), processID: 1, programName: "abcdefghijklm\u{e9}\u{e9}")
+        #expect(hello.programName == "abcdefghijklm\u{e9}")
+        #expect(try Hello(bytes: hello.bytes) == hello)
+    }
+
+    @Test func aNameThatIsNoTextHarmsNobody() throws {
+        var bytes = Hello(ticket: Array(0..<32), processID: 1).bytes
+        bytes.replaceSubrange(48..<64, with: [UInt8](repeating: 0xFF, count: 16))
+        #expect(try Hello(bytes: bytes).programName.utf8.count < Hello.programNameByteCount)
+        bytes.replaceSubrange(48..<52, with: [0x1B, 0x5B, 0x41, 0])
+        #expect(try Hello(bytes: bytes).programName == "[A")
     }
 
     @Test func refusesAnotherMagic() {

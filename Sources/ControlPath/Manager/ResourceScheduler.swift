@@ -305,7 +305,7 @@ package final class ResourceScheduler: Sendable {
         reply.allocation = id
         reply.ticket = allocation.ticket.map { hexadecimal($0) }.joined()
         reply.dispatcherPort = dispatcherPort
-        reply.idleMinutes = idleMinutes
+        reply.idleMinutes = Int(idleMinutes.rounded(.up))
         reply.gpus = entries(grant)
         return reply
     }

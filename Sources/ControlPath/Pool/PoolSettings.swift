@@ -9,14 +9,14 @@ package struct PoolSettings: Sendable, Equatable, Codable {
     package var acceptsRequests = true
     /// The most GPUs that a client may have at once; parts of GPUs count as their share of the memory.
     package var quotaGPUs = 64.0
-    /// Minutes without a call after which an allocation ends; 0: never.
-    package var idleMinutes = 0
+    /// Minutes without a call after which an allocation ends, with decimals; 0: never.
+    package var idleMinutes = 0.0
     /// What differs for some clients, by their address.
     package var clients: [String: Client] = [:]
 
     package struct Client: Sendable, Equatable, Codable {
         package var quotaGPUs: Double?
-        package var idleMinutes: Int?
+        package var idleMinutes: Double?
 
         enum CodingKeys: String, CodingKey {
             case quotaGPUs = "quota_gpus"
@@ -31,7 +31,7 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         package init(description: String) { self.description = description }
     }
 
-    package static let idleMinutesMax = 7 * 24 * 60
+    package static let idleMinutesMax = 7.0 * 24 * 60
 
     package init() {}
 
@@ -52,9 +52,10 @@ package struct PoolSettings: Sendable, Equatable, Codable {
             guard quota >= 0, quota <= 1e6 else {
                 throw Malformed(description: "quota_gpus\(name) is \(quota); it must be 0 or more")
             }
-            guard 0...PoolSettings.idleMinutesMax ~= minutes else {
+            guard minutes >= 0, minutes <= PoolSettings.idleMinutesMax else {
                 throw Malformed(
-                    description: "idle_minutes\(name) is \(minutes); it must be 0 to \(PoolSettings.idleMinutesMax)")
+                    description:
+                        "idle_minutes\(name) is \(minutes); it must be 0 to \(Int(PoolSettings.idleMinutesMax))")
             }
         }
     }
@@ -63,7 +64,7 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         acceptsRequests = try values.decodeIfPresent(Bool.self, forKey: .acceptsRequests) ?? acceptsRequests
         quotaGPUs = try values.decodeIfPresent(Double.self, forKey: .quotaGPUs) ?? quotaGPUs
-        idleMinutes = try values.decodeIfPresent(Int.self, forKey: .idleMinutes) ?? idleMinutes
+        idleMinutes = try values.decodeIfPresent(Double.self, forKey: .idleMinutes) ?? idleMinutes
         clients = try values.decodeIfPresent([String: Client].self, forKey: .clients) ?? clients
     }
 
@@ -75,5 +76,5 @@ package struct PoolSettings: Sendable, Equatable, Codable {
     }
 
     package func quotaGPUs(of client: String) -> Double { clients[client]?.quotaGPUs ?? quotaGPUs }
-    package func idleMinutes(of client: String) -> Int { clients[client]?.idleMinutes ?? idleMinutes }
+    package func idleMinutes(of client: String) -> Double { clients[client]?.idleMinutes ?? idleMinutes }
 }

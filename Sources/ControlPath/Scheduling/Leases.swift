@@ -47,8 +47,8 @@ package struct Leases: Sendable {
     package var ids: [ID] { Array(leases.keys) }
 
     /// An allocation begins.
-    package mutating func begin(_ id: ID, idleMinutes: Int, at now: Instant) {
-        leases[id] = Lease(heard: now, used: now, idleMilliseconds: Instant(idleMinutes) * 60_000)
+    package mutating func begin(_ id: ID, idleMinutes: Double, at now: Instant) {
+        leases[id] = Lease(heard: now, used: now, idleMilliseconds: Instant(idleMinutes * 60_000))
     }
 
     /// The owner has said something.
@@ -57,8 +57,8 @@ package struct Leases: Sendable {
     package mutating func end(_ id: ID) { leases[id] = nil }
 
     /// The administrator has changed the interval.
-    package mutating func setIdleMinutes(_ minutes: Int, of id: ID) {
-        leases[id]?.idleMilliseconds = Instant(minutes) * 60_000
+    package mutating func setIdleMinutes(_ minutes: Double, of id: ID) {
+        leases[id]?.idleMilliseconds = Instant(minutes * 60_000)
     }
 
     package mutating func saw(_ activity: Activity, of id: ID, at now: Instant) {

@@ -1,45 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-package import CCUDA
+package import AllocationLedger
 package import Driver
 import Synchronization
 
-/// A part of another driver: some of its devices, and on each at most so many bytes of memory.
+/// A part of another driver: some of its devices, and on each as much memory as the allocation has left.
 ///
-/// Whatever hands out device memory is counted here, before the driver is asked, so that an application cannot take
-/// more than its partition, and what it is told of free and total memory is its partition's.
+/// Whatever takes device memory is counted in the allocation's ledger, which all its processes share: before the driver
+/// is asked where it is known how much will be taken, otherwise by what the driver has less afterwards. What an
+/// application is told of free and total memory is the partition's.
 package final class PartitionedDriver: Driver {
     let driver: any Driver
     /// The driver's number of each device, by the partition's.
     private let devices: [Int32]
-    private let bytesMax: Int?
-    private let state = Mutex(State())
-
-    private struct State {
-        /// Allocated bytes by device of the partition.
-        var used: [Int32: Int] = [:]
-        var allocations: [CUdeviceptr: Allocation] = [:]
-        var deviceOfContext: [ContextHandle: Int32] = [:]
-    }
-
-    private struct Allocation {
-        let device: Int32
-        let byteCount: Int
-        let context: ContextHandle
-    }
+    let slot: LedgerSlot
+    let account = Mutex(MemoryAccount())
+    /// ``MemoryAccount/isChangingByItself``, for a look that costs nothing.
+    let isChangingByItself = Atomic(false)
+    /// Host functions that have been enqueued and have not returned.
+    let hostFunctionCount = Atomic(0)
 
     /// Makes a part of a driver.
     ///
     /// - Parameters:
     ///   - driver: The whole.
     ///   - devices: The driver's numbers of the devices of the partition, in the order in which they appear.
-    ///   - bytesMax: The most that may be allocated on each; nil for all there is.
-    package init(_ driver: any Driver, devices: [Int], bytesMax: Int?) {
+    ///   - slot: Where what this process uses is counted.
+    package init(_ driver: any Driver, devices: [Int], slot: LedgerSlot) {
+        precondition(devices.count == slot.ledger.deviceCount, "the ledger counts other devices")
         self.driver = driver
         self.devices = devices.map(Int32.init)
-        self.bytesMax = bytesMax
+        self.slot = slot
     }
 
-    private func driverDevice(_ device: Int32) throws(CUDAError) -> Int32 {
+    func driverDevice(_ device: Int32) throws(CUDAError) -> Int32 {
         guard devices.indices.contains(Int(device)) else { throw .invalidDevice }
         return devices[Int(device)]
     }
@@ -51,7 +44,7 @@ package final class PartitionedDriver: Driver {
         for device in devices {
             guard all.indices.contains(Int(device)) else { throw .invalidDevice }
             var part = all[Int(device)]
-            if let bytesMax { part.totalBytes = min(part.totalBytes, bytesMax) }
+            if let limit = slot.ledger.limitBytes { part.totalBytes = min(part.totalBytes, limit) }
             part.canAccessPeer = devices.map { part.canAccessPeer[Int($0)] }
             description.devices.append(part)
         }
@@ -68,15 +61,24 @@ package final class PartitionedDriver: Driver {
         driver.cuMemFreeHost(context, memory)
     }
 
+    // MARK: Contexts
+
     package func cuDevicePrimaryCtxRetain(dev: Int32) throws(CUDAError) -> ContextHandle {
-        let context = try driver.cuDevicePrimaryCtxRetain(dev: driverDevice(dev))
-        state.withLock { $0.deviceOfContext[context] = dev }
-        return context
+        let number = try driverDevice(dev)
+        return try makeContext(on: dev) { () throws(CUDAError) in
+            try driver.cuDevicePrimaryCtxRetain(dev: number)
+        } undo: { context throws(CUDAError) in
+            try driver.cuDevicePrimaryCtxRelease_v2(dev: number, context: context)
+        }
     }
 
     package func cuDevicePrimaryCtxRelease_v2(dev: Int32, context: ContextHandle) throws(CUDAError) {
         try driver.cuDevicePrimaryCtxRelease_v2(dev: driverDevice(dev), context: context)
-        forget(context)
+        let isLast = account.withLock { account in
+            account.contexts[context]?.retains -= 1
+            return account.contexts[context]?.retains == 0
+        }
+        if isLast { forget(context) }
     }
 
     package func cuDevicePrimaryCtxSetFlags_v2(dev: Int32, flags: UInt32) throws(CUDAError) {
@@ -84,9 +86,12 @@ package final class PartitionedDriver: Driver {
     }
 
     package func cuCtxCreate_v2(flags: UInt32, dev: Int32) throws(CUDAError) -> ContextHandle {
-        let context = try driver.cuCtxCreate_v2(flags: flags, dev: driverDevice(dev))
-        state.withLock { $0.deviceOfContext[context] = dev }
-        return context
+        let number = try driverDevice(dev)
+        return try makeContext(on: dev) { () throws(CUDAError) in
+            try driver.cuCtxCreate_v2(flags: flags, dev: number)
+        } undo: { context throws(CUDAError) in
+            try driver.cuCtxDestroy_v2(ctx: context)
+        }
     }
 
     package func cuCtxDestroy_v2(ctx: ContextHandle) throws(CUDAError) {
@@ -94,121 +99,106 @@ package final class PartitionedDriver: Driver {
         forget(ctx)
     }
 
+    /// Makes or retains a context, and counts what the driver takes for it.
+    ///
+    /// That can be seen when there is another context on the device to look from; for the first one nothing is counted.
+    private func makeContext(
+        on device: Int32, _ make: () throws(CUDAError) -> ContextHandle,
+        undo: (ContextHandle) throws(CUDAError) -> Void
+    ) throws(CUDAError) -> ContextHandle {
+        let observer = account.withLock { $0.anyContext(on: device) }
+        let before = observer.flatMap(freeBytes)
+        let context = try make()
+        let isKnown = account.withLock { account in
+            account.contexts[context]?.retains += 1
+            return account.contexts[context] != nil
+        }
+        if isKnown { return context }
+        let after = freeBytes(context)
+        let ownBytes = if let before, let after { max(0, before - after) } else { 0 }
+        guard slot.take(ownBytes, device: Int(device)) else {
+            try undo(context)
+            throw .outOfMemory
+        }
+        account.withLock { account in
+            account.contexts[context] = MemoryAccount.Context(device: device, ownBytes: ownBytes)
+            slot.setContexts(account.contextCount(on: device), device: Int(device))
+        }
+        learnRounding(on: device, in: context)
+        return context
+    }
+
     /// A context has ended, and its memory with it.
     private func forget(_ context: ContextHandle) {
-        state.withLock { state in
-            for (address, allocation) in state.allocations where allocation.context == context {
-                state.allocations[address] = nil
-                state.used[allocation.device, default: 0] -= allocation.byteCount
-            }
-            state.deviceOfContext[context] = nil
+        account.withLock { account in
+            guard let ended = account.end(context) else { return }
+            slot.giveBack(ended.byteCount, device: Int(ended.device))
+            slot.setContexts(account.contextCount(on: ended.device), device: Int(ended.device))
         }
+        settle()
     }
 
-    package func cuMemAlloc_v2(_ context: ContextHandle, bytesize: Int) throws(CUDAError) -> CUdeviceptr {
-        try allocate(context, bytesize) { () throws(CUDAError) in
-            (try driver.cuMemAlloc_v2(context, bytesize: bytesize), bytesize)
+    // MARK: Looking at the driver
+
+    /// Free bytes of a context's device, as the driver sees it.
+    func freeBytes(_ context: ContextHandle) -> Int? { try? driver.cuMemGetInfo_v2(context).free }
+
+    /// Finds out how the driver rounds: what it has less after the smallest allocation, and after a second one.
+    private func learnRounding(on device: Int32, in context: ContextHandle) {
+        guard !account.withLock({ $0.knowsRounding(on: device) }) else { return }
+        guard let start = freeBytes(context), let first = try? driver.cuMemAlloc_v2(context, bytesize: 1) else {
+            return
         }
+        let middle = freeBytes(context)
+        let second = try? driver.cuMemAlloc_v2(context, bytesize: 1)
+        let end = freeBytes(context)
+        if let second { try? driver.cuMemFree_v2(context, dptr: second) }
+        try? driver.cuMemFree_v2(context, dptr: first)
+        guard let middle, let end, second != nil else { return }
+        let block = start - middle
+        // Something else than a power of two is the doing of another process at the same moment.
+        guard Self.blockBytes ~= block, block.nonzeroBitCount == 1 else { return }
+        account.withLock { $0.learn(Rounding(blockBytes: block, sharesBlocks: end == middle), on: device) }
     }
 
-    package func cuMemAllocPitch_v2(
-        _ context: ContextHandle, widthInBytes: Int, height: Int, elementSizeBytes: UInt32
-    ) throws(CUDAError) -> (dptr: CUdeviceptr, pPitch: Int) {
-        var pitch = 0
-        let (product, overflow) = widthInBytes.multipliedReportingOverflow(by: height)
-        guard !overflow, product >= 0 else { throw .invalidValue }
-        let address = try allocate(context, product) { () throws(CUDAError) in
-            let made = try driver.cuMemAllocPitch_v2(
-                context, widthInBytes: widthInBytes, height: height, elementSizeBytes: elementSizeBytes)
-            pitch = made.pPitch
-            return (made.dptr, made.pPitch * height)
-        }
-        return (address, pitch)
-    }
+    /// What drivers take at once: pages of 4 KiB up to 2 MiB, several of them on large GPUs.
+    private static let blockBytes = 4096...32 << 20
 
-    package func cuMemAllocAsync(
-        _ context: ContextHandle, bytesize: Int, hStream: StreamHandle
-    ) throws(CUDAError) -> CUdeviceptr {
-        try allocate(context, bytesize) { () throws(CUDAError) in
-            (try driver.cuMemAllocAsync(context, bytesize: bytesize, hStream: hStream), bytesize)
-        }
-    }
-
-    package func cuMemAllocFromPoolAsync(
-        _ context: ContextHandle, bytesize: Int, pool: MemoryPoolHandle, hStream: StreamHandle
-    ) throws(CUDAError) -> CUdeviceptr {
-        try allocate(context, bytesize) { () throws(CUDAError) in
-            (try driver.cuMemAllocFromPoolAsync(context, bytesize: bytesize, pool: pool, hStream: hStream), bytesize)
-        }
-    }
-
-    /// Counts an allocation first, so that two threads cannot both take the last bytes, and corrects the count after
-    /// it.
-    private func allocate(
-        _ context: ContextHandle, _ byteCount: Int, _ body: () throws(CUDAError) -> (CUdeviceptr, Int)
-    ) throws(CUDAError) -> CUdeviceptr {
-        guard byteCount >= 0 else { throw .invalidValue }
-        let device = state.withLock { state -> Int32? in
-            let device = state.deviceOfContext[context] ?? 0
-            let used = state.used[device, default: 0]
-            if let bytesMax, byteCount > bytesMax - used { return nil }
-            state.used[device] = used + byteCount
-            return device
-        }
-        guard let device else { throw .outOfMemory }
-        do throws(CUDAError) {
-            let (address, taken) = try body()
-            let fits = state.withLock { state in
-                let used = state.used[device, default: 0] - byteCount + taken
-                if let bytesMax, used > bytesMax {
-                    state.used[device, default: 0] -= byteCount
-                    return false
-                }
-                state.used[device] = used
-                state.allocations[address] = Allocation(device: device, byteCount: taken, context: context)
-                return true
-            }
-            if fits { return address }
-            try driver.cuMemFree_v2(context, dptr: address)
-        } catch {
-            state.withLock { $0.used[device, default: 0] -= byteCount }
-            throw error
-        }
-        throw .outOfMemory
-    }
-
-    package func cuMemFree_v2(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
-        try driver.cuMemFree_v2(context, dptr: dptr)
-        freed(dptr)
-    }
-
-    package func cuMemFreeAsync(
-        _ context: ContextHandle, dptr: CUdeviceptr, hStream: StreamHandle
-    ) throws(CUDAError) {
-        try driver.cuMemFreeAsync(context, dptr: dptr, hStream: hStream)
-        freed(dptr)
-    }
-
-    private func freed(_ address: CUdeviceptr) {
-        state.withLock { state in
-            guard let allocation = state.allocations.removeValue(forKey: address) else { return }
-            state.used[allocation.device, default: 0] -= allocation.byteCount
+    /// Counts what the driver has given back since, where no call told it.
+    func settle() {
+        guard isChangingByItself.load(ordering: .relaxed) else { return }
+        account.withLock { account in
+            settlePendingFrees(&account)
+            for pool in account.pools.keys { settle(pool, &account) }
+            isChangingByItself.store(account.isChangingByItself, ordering: .relaxed)
         }
     }
 
     package func cuMemGetInfo_v2(_ context: ContextHandle) throws(CUDAError) -> (free: Int, total: Int) {
+        settle()
         let whole = try driver.cuMemGetInfo_v2(context)
-        guard let bytesMax else { return whole }
-        let used = state.withLock { $0.used[$0.deviceOfContext[context] ?? 0, default: 0] }
-        let total = min(bytesMax, whole.total)
-        return (min(total - used, whole.free), total)
+        guard let limit = slot.ledger.limitBytes, let device = account.withLock({ $0.device(of: context) }) else {
+            return whole
+        }
+        let total = min(limit, whole.total)
+        let used = slot.ledger.usedBytes(device: Int(device))
+        return (max(0, min(total - used, whole.free)), total)
     }
 
-    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
-        try driver.cuMemPoolCreate(device: driverDevice(device), maxSize: maxSize)
+    // A driver gives memory back when somebody waits for its work.
+
+    package func cuCtxSynchronize(_ context: ContextHandle) throws(CUDAError) {
+        try driver.cuCtxSynchronize(context)
+        settle()
     }
 
-    package func cuDeviceGetDefaultMemPool(dev: Int32) throws(CUDAError) -> MemoryPoolHandle {
-        try driver.cuDeviceGetDefaultMemPool(dev: driverDevice(dev))
+    package func cuStreamSynchronize(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {
+        try driver.cuStreamSynchronize(context, hStream: hStream)
+        settle()
+    }
+
+    package func cuEventSynchronize(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        try driver.cuEventSynchronize(context, hEvent: hEvent)
+        settle()
     }
 }

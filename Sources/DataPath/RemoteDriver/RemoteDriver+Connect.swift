@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSystem
 import Driver
 import Glibc
 package import Transport
@@ -27,7 +28,8 @@ extension RemoteDriver {
     /// The failure's message names the server and what to do.
     package static func connect(to endpoint: Endpoint, ticket: [UInt8]) throws(ConnectionFailure) -> RemoteDriver {
         let connection = try Connection.connect(to: endpoint)
-        let hello = Hello(ticket: ticket, processID: UInt32(getpid()))
+        let hello = Hello(
+            ticket: ticket, processID: UInt32(getpid()), programName: String(cString: csystem_program_name()))
         connection.setReadTimeout(seconds: helloSecondsMax)
         guard hello.bytes.withUnsafeBytes({ connection.write($0) }) else {
             throw ConnectionFailure("\(endpoint) closed the connection: \(errorText(errno))")

@@ -194,7 +194,7 @@ final class ReplyReader: @unchecked Sendable {
         guard rest.count > 0 else { return true }
         if isUntouched { csystem_populate(rest.baseAddress, rest.count) }
         if connection.readExactly(rest) { return true }
-        lastProblem = "the server closed the connection"
+        lastProblem = errno == 0 ? "the server closed the connection" : errorText(errno)
         return false
     }
 

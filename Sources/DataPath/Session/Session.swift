@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import AllocationLedger
 import CCUDA
 import CSystem
 package import Driver
@@ -21,6 +22,10 @@ package final class Session {
 
     let driver: any Driver
     let connection: Connection
+    /// Where it is told what the client does; nil without an allocation.
+    let slot: LedgerSlot?
+    /// What the ledger has been told last: whether the GPU may be working.
+    var isMarkedRunning = false
     /// Text that kernels print, taken by whoever runs the session.
     private let outputs: [(source: any OutputSource, kind: ReplyHeader.Kind)]
 
@@ -68,11 +73,12 @@ package final class Session {
     private static let outputBytesMax = 64 << 10
 
     package init(
-        _ connection: Connection, driver: any Driver, standardOutput: (any OutputSource)? = nil,
-        standardError: (any OutputSource)? = nil
+        _ connection: Connection, driver: any Driver, slot: LedgerSlot? = nil,
+        standardOutput: (any OutputSource)? = nil, standardError: (any OutputSource)? = nil
     ) {
         self.connection = connection
         self.driver = driver
+        self.slot = slot
         outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap {
             source, kind in
             source.map { ($0, kind) }
@@ -95,6 +101,7 @@ package final class Session {
     }
 
     private func serve() -> End {
+        connection.setReadTimeout(seconds: Session.lookSeconds)
         do {
             while true {
                 try performWaitingFrames()
@@ -114,6 +121,8 @@ package final class Session {
 
     /// Performs every frame that has arrived completely.
     private func performWaitingFrames() throws {
+        let first = expectedSequence
+        defer { if expectedSequence != first { noteActivity() } }
         while inputEnd - inputStart >= FrameHeader.byteCount, let base = input.baseAddress {
             let header = FrameHeader(at: base + inputStart)
             let payload = Int(header.payloadByteCount)
@@ -263,7 +272,10 @@ package final class Session {
             inputEnd += count
             return nil
         }
-        return count == 0 ? .clientClosed : .connectionLost(errorText(errno))
+        if count == 0 { return .clientClosed }
+        guard errno == EAGAIN else { return .connectionLost(errorText(errno)) }
+        noteSilence()
+        return nil
     }
 
     private var waitStart: UInt64 = 0

@@ -16,16 +16,37 @@ package final class Connection: Sendable {
     /// How long to wait for a server to accept or to answer the first message.
     package static let connectSecondsMax = 5
 
+    /// A peer that has vanished without a word, with its machine or the network, is given up after so long; shorter
+    /// interruptions are bridged.
+    ///
+    /// As long as a server lets an allocation live without a sign of its client.
+    package static let silenceSecondsMax: Int32 = 30
+    /// A connection on which nothing moves is tried after so long, and then so often.
+    private static let probeAfterSeconds: Int32 = 10
+    private static let probeEverySeconds: Int32 = 5
+
     /// Takes over a connected socket.
     package init(adopting descriptor: Int32) {
         self.descriptor = descriptor
-        var one: Int32 = 1
-        // Refused for Unix sockets, which have no delay to switch off.
-        _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        _ = setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &one, socklen_t(MemoryLayout<Int32>.size))
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        // Refused for Unix sockets, which have no delay to switch off and no network to lose.
+        let tcp = Int32(IPPROTO_TCP)
+        set(tcp, TCP_NODELAY, 1)
+        set(tcp, TCP_KEEPIDLE, Connection.probeAfterSeconds)
+        set(tcp, TCP_KEEPINTVL, Connection.probeEverySeconds)
+        set(
+            tcp, TCP_KEEPCNT,
+            (Connection.silenceSecondsMax - Connection.probeAfterSeconds) / Connection.probeEverySeconds)
+        // The same when something has been sent and nothing confirms it.
+        set(tcp, TCP_USER_TIMEOUT, Connection.silenceSecondsMax * 1000)
     }
 
     deinit { close(descriptor) }
+
+    private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+        var value = value
+        _ = setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
 
     package static func connect(to endpoint: Endpoint) throws(ConnectionFailure) -> Connection {
         switch endpoint {
@@ -180,7 +201,7 @@ package final class Connection: Sendable {
 
     /// Fills the buffer: polls for what comes soon, then blocks.
     ///
-    /// False at the end or on an error.
+    /// False at the end, where errno is 0, or on an error.
     package func readExactly(_ buffer: UnsafeMutableRawBufferPointer) -> Bool {
         var done = 0
         while done < buffer.count {
@@ -188,7 +209,10 @@ package final class Connection: Sendable {
             // A large rest takes longer than polling lasts, and is read with fewer calls by waiting for all of it.
             let isSmall = rest.count <= Connection.polledBytesMax
             let count = isSmall ? read(into: rest, spins: true) : readAll(rest)
-            guard count > 0 else { return false }
+            guard count > 0 else {
+                if count == 0 { errno = 0 }
+                return false
+            }
             done += count
         }
         return true

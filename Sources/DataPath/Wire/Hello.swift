@@ -3,22 +3,31 @@
 /// The first 64 bytes of a data connection, sent by the client: who it is and which allocation it belongs to.
 ///
 /// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, ticket 32 bytes, process id `u32`, flags `u32` (0),
-/// 16 bytes of zero. Another major version is refused; a higher minor version is spoken down to.
+/// the program's short name in UTF-8 and zeros, 16 bytes. Another major version is refused; a higher minor version is
+/// spoken down to.
 package struct Hello: Sendable, Equatable {
     package static let byteCount = 64
     package static let magic: UInt32 = 0x5543_4642  // "BFCU"
     package static let major: UInt16 = 1
     package static let minor: UInt16 = 0
     package static let ticketByteCount = 32
+    /// As long as the name of a Linux process may be, with a zero behind it.
+    package static let programNameByteCount = 16
 
     package var major: UInt16
     package var minor: UInt16
     /// The secret that the scheduler gave out with the allocation.
     package var ticket: [UInt8]
     package var processID: UInt32
+    /// The last part of the program's path, for logs and tools.
+    package let programName: String
 
-    package init(ticket: [UInt8], processID: UInt32, major: UInt16 = Hello.major, minor: UInt16 = Hello.minor) {
+    package init(
+        ticket: [UInt8], processID: UInt32, programName: String = "", major: UInt16 = Hello.major,
+        minor: UInt16 = Hello.minor
+    ) {
         precondition(ticket.count == Hello.ticketByteCount, "a ticket has 32 bytes")
+        self.programName = shortened(programName, toBytes: Hello.programNameByteCount - 1)
         self.ticket = ticket
         self.processID = processID
         self.major = major
@@ -36,14 +45,29 @@ package struct Hello: Sendable, Equatable {
         minor = UInt16(littleEndian(bytes, at: 6, count: 2))
         ticket = Array(bytes[8..<40])
         processID = UInt32(littleEndian(bytes, at: 40, count: 4))
+        let name = bytes[Hello.programNameOffset...].prefix { $0 != 0 }
+        programName = shortened(String(decoding: name, as: UTF8.self), toBytes: Hello.programNameByteCount - 1)
     }
+
+    private static let programNameOffset = byteCount - programNameByteCount
 
     package var bytes: [UInt8] {
         var bytes = littleEndianBytes(UInt64(Hello.magic), count: 4)
         bytes += littleEndianBytes(UInt64(major), count: 2) + littleEndianBytes(UInt64(minor), count: 2)
         bytes += ticket + littleEndianBytes(UInt64(processID), count: 4)
+        bytes += [UInt8](repeating: 0, count: Hello.programNameOffset - bytes.count) + programName.utf8
         return bytes + [UInt8](repeating: 0, count: Hello.byteCount - bytes.count)
     }
+}
+
+/// The longest beginning that has so many bytes in UTF-8, without control characters.
+private func shortened(_ text: String, toBytes limit: Int) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars where scalar.value >= 0x20 && scalar.value != 0x7F {
+        guard result.utf8.count + String(scalar).utf8.count <= limit else { break }
+        result.unicodeScalars.append(scalar)
+    }
+    return result
 }
 
 /// The answer to a ``Hello``: a header of 16 bytes and a body.

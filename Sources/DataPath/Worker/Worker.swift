@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import AllocationLedger
 import CSystem
 import Driver
 import Glibc
@@ -15,13 +16,13 @@ package struct WorkerConfiguration: Sendable {
     package var driverPath: String
     /// The driver's numbers of the devices that the application may see, in its order.
     package var devices: [Int]
-    /// The most memory that it may take on each device, in bytes; nil for all.
-    package var memoryLimitBytes: UInt64?
+    /// Where what it uses is counted, and how much that may be.
+    package var slot: LedgerSlot
 
-    package init(driverPath: String, devices: [Int], memoryLimitBytes: UInt64?) {
+    package init(driverPath: String, devices: [Int], slot: LedgerSlot) {
         self.driverPath = driverPath
         self.devices = devices
-        self.memoryLimitBytes = memoryLimitBytes
+        self.slot = slot
     }
 }
 
@@ -55,8 +56,8 @@ package enum Worker {
             return 1
         }
         guard let host = prepared.withLock({ $0?.driver }) else { return 1 }
-        let driver = PartitionedDriver(
-            host, devices: configuration.devices, bytesMax: configuration.memoryLimitBytes.map { Int(clamping: $0) })
+        configuration.slot.setClient(processID: hello.processID, name: hello.programName)
+        let driver = PartitionedDriver(host, devices: configuration.devices, slot: configuration.slot)
         do {
             var body = PayloadWriter()
             body.write(try driver.describe())
@@ -67,7 +68,8 @@ package enum Worker {
             return 1
         }
         let session = Session(
-            connection, driver: driver, standardOutput: CapturedOutput(of: 1), standardError: CapturedOutput(of: 2))
+            connection, driver: driver, slot: configuration.slot, standardOutput: CapturedOutput(of: 1),
+            standardError: CapturedOutput(of: 2))
         let end = session.run()
         switch end {
         case .clientClosed: return 0

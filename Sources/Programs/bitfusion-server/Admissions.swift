@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import Manager
+import Pool
 import Synchronization
 
 /// Tells the dispatcher what a ticket is good for: what the scheduler knows, which is made after the dispatcher.
 final class Admissions: Sendable {
     private let scheduler = Mutex<ResourceScheduler?>(nil)
+    /// The memory of a GPU that only the ledger limits, nil where the driver does.
+    private let wholeMebibytes: Int?
+
+    init(_ choice: DriverChoice, _ inventory: Inventory) { wholeMebibytes = choice.wholeMebibytes(inventory) }
 
     func set(_ scheduler: ResourceScheduler) { self.scheduler.withLock { $0 = scheduler } }
 
     func admit(_ ticket: [UInt8]) -> Dispatcher.Admission? {
         guard let allocation = scheduler.withLock({ $0 })?.allocation(ticket: ticket) else { return nil }
         return Dispatcher.Admission(
-            allocation: allocation.id, devices: allocation.devices, mebibytes: allocation.mebibytes)
+            allocation: allocation.id, devices: allocation.devices,
+            mebibytes: allocation.mebibytes ?? wholeMebibytes)
     }
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import AllocationLedger
 import Glibc
 import Manager
 import Pool
@@ -19,9 +20,15 @@ final class Dispatcher: AllocationRunner {
         let mebibytes: Int?
     }
 
+    /// An allocation from its first worker on.
+    private struct Running {
+        let ledger: AllocationLedger
+        /// By their slot in the ledger.
+        var workers: [Int: WorkerProcess] = [:]
+    }
+
     private struct State {
-        /// The workers of each allocation.
-        var workers: [Int: [WorkerProcess]] = [:]
+        var allocations: [Int: Running] = [:]
         /// Nothing may start any more.
         var isStopping = false
     }
@@ -34,8 +41,6 @@ final class Dispatcher: AllocationRunner {
     private static let workerMilliseconds: Int64 = 20_000
     /// A killed worker that is not gone after this hangs in its driver, and nothing more can be done about it.
     private static let endMilliseconds: Int64 = 5_000
-    /// More processes than a program on a few GPUs starts; each costs the server a process and a context.
-    private static let workersPerAllocationMax = 256
 
     private let state = Mutex(State())
     private let stock: WorkerStock
@@ -82,41 +87,87 @@ final class Dispatcher: AllocationRunner {
         guard let worker = stock.take(milliseconds: Dispatcher.workerMilliseconds) else {
             return refuse(socket, .noWorker, "no worker process could be started; the server's log tells why")
         }
-        let refusal = register(worker, in: admission.allocation)
-        // The allocation may have ended meanwhile; whoever ends it kills the workers that are registered.
-        guard refusal == nil, admit(hello.ticket) != nil else {
+        let place: Place
+        do throws(Refusal) {
+            place = try register(worker, in: admission)
+        } catch {
             worker.kill()
-            unregister(worker, in: admission.allocation)
-            return refuse(socket, refusal == nil ? .unknownTicket : .noWorker, refusal ?? "the allocation has ended")
+            return refuse(socket, .noWorker, error.sentence)
         }
-        let assignment = WorkerAssignment(devices: admission.devices, mebibytes: admission.mebibytes, hello: bytes)
-        if !assignment.send(socket, to: worker.control) {
+        // The allocation may have ended meanwhile; whoever ends it kills the workers that are registered.
+        guard admit(hello.ticket) != nil else {
+            end(allocation: admission.allocation)
+            return refuse(socket, .unknownTicket, "the allocation has ended")
+        }
+        let assignment = WorkerAssignment(devices: admission.devices, slot: place.slot, hello: bytes)
+        if !assignment.send(socket, place.ledger, to: worker.control) {
             refuse(socket, .noWorker, "the worker process ended before it could serve")
         }
     }
 
-    /// Makes a worker part of an allocation.
-    ///
-    /// Returns why that is not possible, or nil.
-    private func register(_ worker: WorkerProcess, in allocation: Int) -> String? {
-        state.withLock { state in
-            guard !state.isStopping else { return "the server is stopping" }
-            var workers = state.workers[allocation] ?? []
-            workers.removeAll { $0.hasEnded(within: 0) }
-            guard workers.count < Dispatcher.workersPerAllocationMax else {
-                return "the allocation already has \(workers.count) processes, the most that is allowed"
+    /// Where a worker counts what it uses.
+    private struct Place {
+        let ledger: AllocationLedger
+        let slot: Int
+    }
+
+    private struct Refusal: Error {
+        let sentence: String
+    }
+
+    /// Makes a worker part of an allocation, until it ends.
+    private func register(_ worker: WorkerProcess, in admission: Admission) throws(Refusal) -> Place {
+        let allocation = admission.allocation
+        let place = try state.withLock { state throws(Refusal) in
+            guard !state.isStopping else { throw Refusal(sentence: "the server is stopping") }
+            if state.allocations[allocation] == nil {
+                state.allocations[allocation] = Running(ledger: try Dispatcher.ledger(of: admission))
             }
-            state.workers[allocation] = workers + [worker]
-            return nil
+            guard let running = state.allocations[allocation],
+                let slot = (0..<AllocationLedger.slotsMax).first(where: { running.workers[$0] == nil })
+            else {
+                throw Refusal(
+                    sentence:
+                        "the allocation already has \(AllocationLedger.slotsMax) processes, the most that is allowed")
+            }
+            running.ledger.open(slot: slot)
+            state.allocations[allocation]?.workers[slot] = worker
+            return Place(ledger: running.ledger, slot: slot)
+        }
+        worker.whenEnded { [self] in unregister(worker, at: place, in: allocation) }
+        return place
+    }
+
+    private static func ledger(of admission: Admission) throws(Refusal) -> AllocationLedger {
+        do throws(LedgerFailure) {
+            return try AllocationLedger(
+                deviceCount: admission.devices.count, limitBytes: admission.mebibytes.map { $0 << 20 })
+        } catch {
+            throw Refusal(sentence: error.description)
         }
     }
 
-    private func unregister(_ worker: WorkerProcess, in allocation: Int) {
+    /// A worker has ended: what it used is free for the others of its allocation.
+    private func unregister(_ worker: WorkerProcess, at place: Place, in allocation: Int) {
         state.withLock { state in
-            state.workers[allocation]?.removeAll { $0 === worker }
-            if state.workers[allocation]?.isEmpty ?? false { state.workers[allocation] = nil }
+            guard state.allocations[allocation]?.workers[place.slot] === worker else { return }
+            state.allocations[allocation]?.workers[place.slot] = nil
+            place.ledger.clear(slot: place.slot)
         }
     }
+
+    /// What the applications of an allocation do, for whoever ends allocations that do nothing.
+    ///
+    /// The counter changes whenever one of them makes a call.
+    func activity(of allocation: Int) -> Leases.Activity {
+        guard let activity = ledger(of: allocation)?.activity else {
+            return Leases.Activity(counter: 0, isRunning: false)
+        }
+        return Leases.Activity(counter: activity.counter, isRunning: activity.isRunning)
+    }
+
+    /// What an allocation uses; nil before its first application and after its end.
+    func ledger(of allocation: Int) -> AllocationLedger? { state.withLock { $0.allocations[allocation]?.ledger } }
 
     /// Reads the first 64 bytes; nil when they do not come in time, or begin with anything else.
     private func receiveHello(_ socket: Int32) -> [UInt8]? {
@@ -156,7 +207,8 @@ final class Dispatcher: AllocationRunner {
 
     /// Ends what runs in an allocation, and returns when it has ended.
     func end(allocation: Int) {
-        let workers = state.withLock { $0.workers.removeValue(forKey: allocation) ?? [] }
+        let workers = state.withLock { $0.allocations.removeValue(forKey: allocation).map { Array($0.workers.values) } }
+        guard let workers else { return }
         workers.forEach { $0.kill() }
         let deadline = monotonicMilliseconds() + Dispatcher.endMilliseconds
         for worker in workers where !worker.hasEnded(within: max(0, deadline - monotonicMilliseconds())) {
@@ -164,13 +216,11 @@ final class Dispatcher: AllocationRunner {
         }
     }
 
-    func activity(of allocation: Int) -> Leases.Activity { Leases.Activity(counter: 0, isRunning: true) }
-
     /// Ends every worker.
     func stop() {
         let allocations = state.withLock { state in
             state.isStopping = true
-            return Array(state.workers.keys)
+            return Array(state.allocations.keys)
         }
         stock.stop()
         allocations.forEach(end)

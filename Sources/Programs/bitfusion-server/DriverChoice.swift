@@ -33,6 +33,10 @@ struct DriverChoice {
         return environment
     }
 
+    /// What processes that share whole GPUs may use together where nothing else limits it: a software GPU's memory is
+    /// its process's.
+    func wholeMebibytes(_ inventory: Inventory) -> Int? { softGPU == nil ? nil : inventory.gpus.first?.totalMiB }
+
     /// Asks a process of its own what the driver has: the daemon itself never loads one.
     func inventory() throws -> Inventory {
         let finished = try ChildProcess.output(

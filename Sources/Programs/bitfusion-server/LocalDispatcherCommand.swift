@@ -43,7 +43,7 @@ struct LocalDispatcherCommand: ParsableCommand {
         }
         let ticket = (0..<Hello.ticketByteCount).map { _ in UInt8.random(in: 0...255) }
         let everything = Dispatcher.Admission(
-            allocation: 1, devices: inventory.gpus.map(\.index), mebibytes: nil)
+            allocation: 1, devices: inventory.gpus.map(\.index), mebibytes: choice.wholeMebibytes(inventory))
         let dispatcher = Dispatcher(driver: choice) { $0 == ticket ? everything : nil }
         dispatcher.serve(at: listener)
         print(ticket.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())

@@ -128,10 +128,8 @@ struct ManagerCommand: ParsableCommand {
             {"pid":\(getpid()),"srs_port":\(schedulerPort),"dispatcher_port":\(dispatcherPort)}
 
             """
-        do {
-            try Data(text.utf8).write(to: URL(filePath: descriptionPath), options: .atomic)
-        } catch {
-            writeError("bitfusion: cannot write \(descriptionPath): \(error)\n")
+        if let problem = replaceFile(descriptionPath, text) {
+            writeError("bitfusion: cannot write \(descriptionPath): \(problem)\n")
         }
     }
 
@@ -147,7 +145,7 @@ private struct Service {
     let dispatcher: Dispatcher
 
     init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings) {
-        let admissions = Admissions()
+        let admissions = Admissions(choice, inventory)
         dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
         scheduler = ResourceScheduler(
             inventory: inventory, facts: inventory.facts, dispatcherPort: dispatcherPort, runner: dispatcher,

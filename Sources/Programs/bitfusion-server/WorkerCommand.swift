@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import AllocationLedger
 import ArgumentParser
 import CSystem
 import FoundationEssentials
@@ -28,36 +29,45 @@ struct WorkerCommand: ParsableCommand {
             throw ExitCode(1)
         }
         WorkerAssignment.sayReady(controlDescriptor)
-        guard let (socket, assignment) = WorkerAssignment.receive(controlDescriptor) else { return }
+        guard let received = WorkerAssignment.receive(controlDescriptor) else { return }
         close(controlDescriptor)
-        let hello = try Hello(bytes: assignment.hello)
+        let hello = try Hello(bytes: received.assignment.hello)
+        let slot: LedgerSlot
+        do throws(LedgerFailure) {
+            slot = try LedgerSlot(
+                AllocationLedger(adopting: received.ledgerDescriptor), number: received.assignment.slot)
+        } catch {
+            writeError("bitfusion: a worker cannot serve: \(error)\n")
+            throw ExitCode(1)
+        }
         let status = Worker.serve(
-            connection: socket, hello: hello,
-            configuration: WorkerConfiguration(
-                driverPath: driver, devices: assignment.devices,
-                memoryLimitBytes: assignment.mebibytes.map { UInt64($0) << 20 }))
+            connection: received.socket, hello: hello,
+            configuration: WorkerConfiguration(driverPath: driver, devices: received.assignment.devices, slot: slot))
         // The driver's exit handlers have nothing to save, and the kernel frees faster.
         _exit(status)
     }
 }
 
-/// What a dispatcher tells a worker with its application's socket.
+/// What a dispatcher tells a worker with its application's socket and the allocation's ledger.
 struct WorkerAssignment: Codable {
     /// The driver's numbers of the GPUs.
     var devices: [Int]
-    /// MiB on each; nil for all.
-    var mebibytes: Int?
+    /// The worker's place in the ledger.
+    var slot: Int
     /// The bytes that the application has sent first.
     var hello: [UInt8]
 
     private static let bytesMax = 64 << 10
 
-    /// Passes a socket on.
+    /// Passes a socket and a ledger on.
     ///
     /// False when the worker is gone.
-    func send(_ socket: Int32, to control: Int32) -> Bool {
+    func send(_ socket: Int32, _ ledger: AllocationLedger, to control: Int32) -> Bool {
         guard let bytes = try? JSONEncoder().encode(self) else { return false }
-        return bytes.withUnsafeBytes { csystem_send_descriptor(control, socket, $0.baseAddress, $0.count) } == 0
+        let descriptors = [socket, ledger.descriptor]
+        return bytes.withUnsafeBytes {
+            csystem_send_descriptors(control, descriptors, descriptors.count, $0.baseAddress, $0.count)
+        } == 0
     }
 
     /// Tells the dispatcher that the driver has started.
@@ -66,15 +76,22 @@ struct WorkerAssignment: Codable {
         _ = Glibc.send(control, &byte, 1, Int32(MSG_NOSIGNAL))
     }
 
-    /// Waits for a socket; nil when the dispatcher has gone or changed its mind.
-    static func receive(_ control: Int32) -> (socket: Int32, assignment: WorkerAssignment)? {
+    /// An assignment and what came with it.
+    struct Received {
+        var assignment: WorkerAssignment
+        var socket: Int32
+        var ledgerDescriptor: Int32
+    }
+
+    /// Waits for an assignment; nil when the dispatcher has gone or changed its mind.
+    static func receive(_ control: Int32) -> Received? {
         var bytes = [UInt8](repeating: 0, count: bytesMax)
-        var socket: Int32 = -1
-        let count = csystem_receive_descriptor(control, &socket, &bytes, bytes.count)
-        guard count > 0, socket >= 0,
+        var descriptors: [Int32] = [-1, -1]
+        let count = csystem_receive_descriptors(control, &descriptors, descriptors.count, &bytes, bytes.count)
+        guard count > 0, descriptors.allSatisfy({ $0 >= 0 }),
             let assignment = try? JSONDecoder().decode(WorkerAssignment.self, from: Data(bytes[..<count]))
         else { return nil }
-        return (socket, assignment)
+        return Received(assignment: assignment, socket: descriptors[0], ledgerDescriptor: descriptors[1])
     }
 }
 

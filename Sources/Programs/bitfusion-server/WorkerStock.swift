@@ -12,7 +12,12 @@ final class WorkerProcess: Sendable {
     ///
     /// Closed with this object.
     let control: Int32
-    private let isRunning = Watched(true)
+    private let life = Watched(Life())
+
+    private struct Life {
+        var isRunning = true
+        var atEnd: (@Sendable () -> Void)?
+    }
 
     init(pid: pid_t, control: Int32) {
         self.pid = pid
@@ -22,7 +27,16 @@ final class WorkerProcess: Sendable {
     deinit { close(control) }
 
     /// Ends it at once; the kernel frees what it held.
-    func kill() { isRunning.withLock { if $0 { _ = Glibc.kill(pid, SIGKILL) } } }
+    func kill() { life.withLock { if $0.isRunning { _ = Glibc.kill(pid, SIGKILL) } } }
+
+    /// Calls `body` once when it has ended, and what it held is free.
+    func whenEnded(_ body: @escaping @Sendable () -> Void) {
+        let hasEnded = life.withLock { life in
+            if life.isRunning { life.atEnd = body }
+            return !life.isRunning
+        }
+        if hasEnded { body() }
+    }
 
     /// Waits for its end without reaping it before others know.
     ///
@@ -30,10 +44,12 @@ final class WorkerProcess: Sendable {
     func reap() {
         var information = siginfo_t()
         while waitid(P_PID, id_t(pid), &information, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
-        isRunning.withLock { isRunning in
+        let atEnd = life.withLock { life in
             _ = ChildProcess.wait(pid)
-            isRunning = false
+            life.isRunning = false
+            return life.atEnd.take()
         }
+        atEnd?()
     }
 
     /// Waits until it says that its driver has started; false when it ends instead.
@@ -47,7 +63,7 @@ final class WorkerProcess: Sendable {
 
     /// Whether it has ended, now or within a time.
     func hasEnded(within milliseconds: Int64) -> Bool {
-        isRunning.wait(milliseconds: milliseconds) { $0 ? nil : true } ?? false
+        life.wait(milliseconds: milliseconds) { $0.isRunning ? nil : true } ?? false
     }
 }
 

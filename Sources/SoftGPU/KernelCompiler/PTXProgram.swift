@@ -30,6 +30,8 @@ package final class PTXProgram: Sendable {
     package let kernels: [KernelDescription]
     /// Module-scope `.global` and `.const` variables.
     package let variables: [VariableDescription]
+    /// Whether kernels may allocate memory.
+    package let usesHeap: Bool
 
     private let kernelFunctions: [Int]
     private let layouts: [KernelLayout]
@@ -43,6 +45,12 @@ package final class PTXProgram: Sendable {
         if let library = try SystemLibrary.module(for: modules) { modules.append(library) }
         let linker = try Linker(modules)
         let graph = CallGraph(linker)
+        usesHeap = linker.modules.indices.contains { index in
+            guard linker.modules[index].functions.contains(where: { $0.name == "malloc" }),
+                case .builtin(.malloc)? = linker.symbol("malloc", in: index)
+            else { return false }
+            return true
+        }
         kernelFunctions = linker.functions.indices.filter { linker.functions[$0].function.isKernel }
         variableIndices = linker.variables.indices.filter { linker.variables[$0].variable.space != .shared }
         layouts = kernelFunctions.map { KernelLayout(kernel: $0, linker, graph) }

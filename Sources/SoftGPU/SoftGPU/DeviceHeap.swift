@@ -4,7 +4,8 @@ import Synchronization
 
 /// The heap from which kernels of one context allocate with `malloc`, CU_LIMIT_MALLOC_HEAP_SIZE bytes of device memory.
 ///
-/// The device memory is taken when a kernel first asks for some. What is allocated stays valid for later kernels.
+/// The device memory is taken when a module is loaded that uses it, so that no kernel takes what others count on. What
+/// is allocated stays valid for later kernels.
 final class DeviceHeap: Sendable {
     static let defaultBytes = 8 << 20
     static let alignment = 16
@@ -22,26 +23,44 @@ final class DeviceHeap: Sendable {
 
     var limitBytes: Int { state.withLock { $0.limitBytes } }
 
+    /// Takes the device memory, unless that has been done.
+    func reserve() throws(CUDAError) {
+        try state.withLock { state throws(CUDAError) in
+            if state.allocation == nil { try reserve(&state) }
+        }
+    }
+
+    private func reserve(_ state: inout State) throws(CUDAError) {
+        state.allocation = try memory.allocate(max(state.limitBytes, Self.alignment))
+        state.space = AddressSpace(0..<state.limitBytes)
+    }
+
     /// CUDA_ERROR_INVALID_VALUE once kernels have used the heap.
     func setLimit(_ byteCount: Int) throws(CUDAError) {
         guard byteCount >= 0, byteCount <= memory.totalBytes else { throw .invalidValue }
-        let isSet = state.withLock { state in
-            guard state.allocation == nil || byteCount == state.limitBytes else { return false }
+        try state.withLock { state throws(CUDAError) in
+            guard byteCount != state.limitBytes else { return }
+            guard state.allocation != nil else {
+                state.limitBytes = byteCount
+                return
+            }
+            guard state.space.isUnused else { throw .invalidValue }
+            let old = state.limitBytes
+            state.allocation = nil
             state.limitBytes = byteCount
-            return true
+            do throws(CUDAError) { try reserve(&state) } catch {
+                // As much as it had is there.
+                state.limitBytes = old
+                try reserve(&state)
+                throw error
+            }
         }
-        guard isSet else { throw .invalidValue }
     }
 
     /// The address of fresh memory, or nil, as `malloc` in a kernel.
     func allocate(_ byteCount: UInt64) -> UInt64? {
         state.withLock { state in
             guard byteCount > 0, byteCount <= UInt64(state.limitBytes) else { return nil }
-            if state.allocation == nil {
-                guard let allocation = try? memory.allocate(max(state.limitBytes, Self.alignment)) else { return nil }
-                state.allocation = allocation
-                state.space = AddressSpace(0..<state.limitBytes)
-            }
             let rounded = (Int(byteCount) + Self.alignment - 1) / Self.alignment * Self.alignment
             guard let base = state.allocation?.address,
                 let offset = state.space.take(rounded, alignment: Self.alignment)

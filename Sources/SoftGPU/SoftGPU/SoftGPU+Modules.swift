@@ -13,6 +13,7 @@ extension SoftGPU {
         let bytes = image.withUnsafeBytes { [UInt8]($0) }
         let sources = try ModuleImage.sources(in: bytes, capability: context.device.profile.capability, log: &log)
         let program = try Self.program(of: sources, log: &log)
+        if program.usesHeap { try context.environment.heap.reserve() }
         let (memory, variables) = try Module.place(program, on: context.device)
         let registersMax = try Self.registersMax(options, for: bytes)
         let module = try modules.insert { bits in

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,49 +41,87 @@ void csystem_populate(void *start, size_t count) { advise(start, count, MADV_POP
 
 int csystem_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
+int csystem_sealed_memory_file(const char *name, size_t count) {
+    int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (descriptor < 0) return -1;
+    if (ftruncate(descriptor, count) == 0 &&
+        fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return descriptor;
+    int reason = errno;
+    close(descriptor);
+    errno = reason;
+    return -1;
+}
+
+long csystem_sealed_size(int descriptor) {
+    struct stat status;
+    int seals = fcntl(descriptor, F_GET_SEALS);
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(descriptor, &status) != 0) return -1;
+    return status.st_size;
+}
+
 void csystem_punch_hole(int descriptor, long offset, long count) {
     fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, count);
 }
 
-int csystem_send_descriptor(int socket, int descriptor, const void *bytes, size_t count) {
+enum { descriptors_max = CSYSTEM_DESCRIPTORS_MAX };
+
+int csystem_send_descriptors(
+    int socket, const int *descriptors, size_t descriptor_count, const void *bytes, size_t count) {
+    if (descriptor_count > descriptors_max) {
+        errno = EINVAL;
+        return -1;
+    }
     struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
     union {
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(descriptors_max * sizeof(int))];
         struct cmsghdr align;
     } control;
     memset(&control, 0, sizeof control);
     struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room,
+        .msg_controllen = CMSG_SPACE(descriptor_count * sizeof(int))};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+    header->cmsg_len = CMSG_LEN(descriptor_count * sizeof(int));
+    memcpy(CMSG_DATA(header), descriptors, descriptor_count * sizeof(int));
     long sent;
     do sent = sendmsg(socket, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -1 : 0;
 }
 
-long csystem_receive_descriptor(int socket, int *descriptor, void *bytes, size_t count) {
+long csystem_receive_descriptors(
+    int socket, int *descriptors, size_t descriptor_count, void *bytes, size_t count) {
     struct iovec part = {.iov_base = bytes, .iov_len = count};
     union {
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(descriptors_max * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
-    *descriptor = -1;
+    for (size_t i = 0; i < descriptor_count; i++) descriptors[i] = -1;
     long received;
     do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
     if (received <= 0) return received;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-        memcpy(descriptor, CMSG_DATA(header), sizeof(int));
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return received;
+    size_t found = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < found; i++) {
+        int descriptor;
+        memcpy(&descriptor, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+        if (i < descriptor_count)
+            descriptors[i] = descriptor;
+        else
+            close(descriptor);
+    }
     return received;
 }
 
 int csystem_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC); }
 
 int csystem_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+const char *csystem_program_name(void) { return program_invocation_short_name; }

@@ -5,14 +5,6 @@ package import CCUDA
 package import Driver
 
 extension PartitionedDriver {
-    package func cuCtxSynchronize(_ context: ContextHandle) throws(CUDAError) {
-        try driver.cuCtxSynchronize(context)
-    }
-
-    package func cuCtxSetLimit(_ context: ContextHandle, limit: UInt32, value: Int) throws(CUDAError) {
-        try driver.cuCtxSetLimit(context, limit: limit, value: value)
-    }
-
     package func cuCtxGetLimit(_ context: ContextHandle, limit: UInt32) throws(CUDAError) -> Int {
         try driver.cuCtxGetLimit(context, limit: limit)
     }
@@ -27,14 +19,6 @@ extension PartitionedDriver {
 
     package func cuCtxDisablePeerAccess(_ context: ContextHandle, peerContext: ContextHandle) throws(CUDAError) {
         try driver.cuCtxDisablePeerAccess(context, peerContext: peerContext)
-    }
-
-    package func cuModuleLoadDataEx(_ context: ContextHandle, image: RawSpan, options: [JITOption], log: inout JITLog) throws(CUDAError) -> ModuleHandle {
-        try driver.cuModuleLoadDataEx(context, image: image, options: options, log: &log)
-    }
-
-    package func cuModuleUnload(_ context: ContextHandle, hmod: ModuleHandle) throws(CUDAError) {
-        try driver.cuModuleUnload(context, hmod: hmod)
     }
 
     package func cuModuleGetFunction(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) -> FunctionDescription {
@@ -75,10 +59,6 @@ extension PartitionedDriver {
 
     package func cuLaunchKernel(_ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, stream: StreamHandle, parameters: UnsafeRawBufferPointer) throws(CUDAError) {
         try driver.cuLaunchKernel(context, f: f, shape, stream: stream, parameters: parameters)
-    }
-
-    package func cuLaunchHostFunc(_ context: ContextHandle, stream: StreamHandle, function: @escaping @Sendable () -> Void) throws(CUDAError) {
-        try driver.cuLaunchHostFunc(context, stream: stream, function: function)
     }
 
     package func cuMemcpyHtoDAsync_v2(_ context: ContextHandle, dstDevice: CUdeviceptr, srcHost: RawSpan, hStream: StreamHandle) throws(CUDAError) {
@@ -133,14 +113,6 @@ extension PartitionedDriver {
         try driver.cuMemsetD2D32Async(context, dstDevice: dstDevice, dstPitch: dstPitch, ui: ui, width: width, height: height, hStream: hStream)
     }
 
-    package func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError) {
-        try driver.cuMemPoolDestroy(pool: pool)
-    }
-
-    package func cuMemPoolTrimTo(pool: MemoryPoolHandle, minBytesToKeep: Int) throws(CUDAError) {
-        try driver.cuMemPoolTrimTo(pool: pool, minBytesToKeep: minBytesToKeep)
-    }
-
     package func cuMemPoolSetAttribute(pool: MemoryPoolHandle, attr: UInt32, value: UInt64) throws(CUDAError) {
         try driver.cuMemPoolSetAttribute(pool: pool, attr: attr, value: value)
     }
@@ -155,10 +127,6 @@ extension PartitionedDriver {
 
     package func cuStreamDestroy_v2(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {
         try driver.cuStreamDestroy_v2(context, hStream: hStream)
-    }
-
-    package func cuStreamSynchronize(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {
-        try driver.cuStreamSynchronize(context, hStream: hStream)
     }
 
     package func cuStreamQuery(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {
@@ -183,10 +151,6 @@ extension PartitionedDriver {
 
     package func cuEventQuery(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
         try driver.cuEventQuery(context, hEvent: hEvent)
-    }
-
-    package func cuEventSynchronize(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
-        try driver.cuEventSynchronize(context, hEvent: hEvent)
     }
 
     package func cuEventElapsedTime_v2(_ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle) throws(CUDAError) -> Float {

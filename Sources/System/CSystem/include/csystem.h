@@ -42,12 +42,26 @@ static inline void csystem_flush_standard_streams(void) {
 /// Gives back the memory behind a part of an unnamed file; the rest keeps its place.
 void csystem_punch_hole(int descriptor, long offset, long count);
 
-/// Sends a message and a descriptor over a Unix socket. 0, or -1 with errno.
-int csystem_send_descriptor(int socket, int descriptor, const void *bytes, size_t count);
+/// Makes an unnamed file in memory of so many zero bytes, whose size nobody can change, and which is closed on exec.
+/// -1 with errno when that fails.
+int csystem_sealed_memory_file(const char *name, size_t count);
 
-/// Receives a message and a descriptor from a Unix socket: the message's length, 0 at the end, or -1 with errno.
-/// *descriptor is -1 when the message brought none.
-long csystem_receive_descriptor(int socket, int *descriptor, void *bytes, size_t count);
+/// The size of a file that cannot become smaller; -1 when it is none.
+long csystem_sealed_size(int descriptor);
+
+/// The short name of this process's program: the last part of its first word.
+const char *csystem_program_name(void);
+
+/// As many descriptors travel with one message.
+#define CSYSTEM_DESCRIPTORS_MAX 4
+
+/// Sends a message and descriptors over a Unix socket. 0, or -1 with errno.
+int csystem_send_descriptors(
+    int socket, const int *descriptors, size_t descriptor_count, const void *bytes, size_t count);
+
+/// Receives a message and descriptors from a Unix socket: the message's length, 0 at the end, or -1 with errno.
+/// Descriptors that the message does not bring are -1; those that are not expected are closed.
+long csystem_receive_descriptors(int socket, int *descriptors, size_t descriptor_count, void *bytes, size_t count);
 
 /// accept() whose descriptor no process that is started at the same moment inherits.
 int csystem_accept(int listener);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ManagerClient
 import Pool
-import Testing
-
-@testable import Scheduling
+package import Scheduling
 
 /// Servers and clients in virtual time, on a network that delays, reorders between servers and breaks connections, with
 /// clients and servers that crash.
@@ -11,13 +9,15 @@ import Testing
 /// The decisions are the product's own values: ``Scheduler`` and ``Leases`` at the servers, ``ServerRace`` at the
 /// clients. After each step no GPU is held twice, no allocation has two owners, and nobody waits for what is free; at
 /// the end nothing is lost. A failure names the seed that brings it back.
-struct PoolSimulation {
-    typealias Instant = Scheduler.Instant
+package struct PoolSimulation {
+    package typealias Instant = Scheduler.Instant
 
     /// A connection: from one client's request to one server.
-    struct Link: Hashable {
+    package struct Link: Hashable, Sendable {
         let client: Int
         let server: Int
+        /// The server's place among those that the client asks.
+        let place: Int
         /// A client asks the same server again under another number.
         let number: Int
     }
@@ -38,44 +38,56 @@ struct PoolSimulation {
         case serverCrashes(Int)
     }
 
-    struct Server {
-        var scheduler: Scheduler
+    package struct Server {
+        package var scheduler: Scheduler
         var leases = Leases()
         var links: [Int: Link] = [:]
         var ids: [Link: Int] = [:]
         var nextID = 1
     }
 
-    struct Client {
-        var request: Scheduler.Request
-        var waitSeconds: Int
+    package struct Client {
+        package var request: Scheduler.Request
+        package var waitSeconds: Int
+        /// The servers that it asks.
+        var candidates: [Int]
         var race: ServerRace?
         var links: [Int: Link] = [:]
         var granted: Link?
         var isAlive = true
-        var outcome: String?
+        /// How it ended; nil until then.
+        package var outcome: String?
     }
 
-    struct Faults {
-        /// Chances in a thousand, for each message.
-        var breaks = 0
-        var clientCrashes = 0
-        var serverCrashes = 0
+    /// Chances in a thousand.
+    package struct Faults: Sendable {
+        /// For each message.
+        var breaks: Int
+        /// For each client.
+        var clientCrashes: Int
+
+        package init(breaks: Int = 0, clientCrashes: Int = 0) {
+            self.breaks = breaks
+            self.clientCrashes = clientCrashes
+        }
     }
 
-    private(set) var servers: [Server]
-    private(set) var clients: [Client] = []
-    private(set) var now: Instant = 0
-    private var events = Heap()
+    package private(set) var servers: [Server]
+    package private(set) var clients: [Client] = []
+    package private(set) var now: Instant = 0
+    private var events = EventQueue()
     private var chance: SplitMix64
     private let faults: Faults
     private let sizes: [[Int]]
     private var nextLink = 0
-    private(set) var grants = 0
+    package private(set) var grants = 0
+    /// Clients without an outcome.
+    private var openClients = 0
+    private var checkedShare = 1.0
     /// The server whose scheduler the last event has changed.
     private var touched: Int?
 
-    init(seed: UInt64, sizes: [[Int]], faults: Faults) {
+    package init(seed: UInt64, sizes: [[Int]], faults: Faults) {
         chance = SplitMix64(state: seed)
         self.sizes = sizes
         self.faults = faults
@@ -85,13 +97,18 @@ struct PoolSimulation {
 
     // MARK: Running
 
-    mutating func add(_ request: Scheduler.Request, waitSeconds: Int, at instant: Instant) {
-        clients.append(Client(request: request, waitSeconds: waitSeconds))
+    /// A client that asks some servers, or all.
+    package mutating func add(
+        _ request: Scheduler.Request, waitSeconds: Int, at instant: Instant, servers candidates: [Int]? = nil
+    ) {
+        clients.append(
+            Client(request: request, waitSeconds: waitSeconds, candidates: candidates ?? Array(servers.indices)))
+        openClients += 1
         events.push(instant, .arrives(clients.count - 1))
     }
 
     /// Performs the next event; false when there is none before `end`, or nothing can happen any more.
-    mutating func step(before end: Instant) -> Bool {
+    package mutating func step(before end: Instant) -> Bool {
         guard let (instant, message) = events.pop(), instant <= end else { return false }
         now = instant
         touched = nil
@@ -101,7 +118,7 @@ struct PoolSimulation {
     }
 
     private var isSettled: Bool {
-        clients.allSatisfy { $0.outcome != nil }
+        openClients == 0
             && servers.allSatisfy { $0.scheduler.holdings.isEmpty && $0.scheduler.waiting.isEmpty }
     }
 
@@ -125,7 +142,7 @@ struct PoolSimulation {
         case .finished(let client, let attempt):
             guard let link = clients[client].granted, link.number == attempt, clients[client].isAlive else { return }
             clients[client].granted = nil
-            clients[client].outcome = "done"
+            end(client, "done")
             send(.release(link))
         case .clientTick(let client): tickClient(client)
         case .serverTick(let server): tickServer(server)
@@ -142,11 +159,9 @@ struct PoolSimulation {
         servers[link.server].nextID += 1
         servers[link.server].links[id] = link
         servers[link.server].ids[link] = id
-        let client = clients[link.client]
-        var request = client.request
-        request.waits = client.waitSeconds > 0
+        var request = clients[link.client].request
+        request.waits = clients[link.client].waitSeconds > 0
         perform(link.server, servers[link.server].scheduler.handle(make(id, request), at: now))
-        if request.waits { send(.serverTick(link.server), after: Instant(client.waitSeconds) * 1000) }
     }
 
     private mutating func event(_ link: Link, _ make: (Int) -> Scheduler.Event) {
@@ -206,7 +221,8 @@ struct PoolSimulation {
 
     private mutating func arrive(_ client: Int) {
         let race = ServerRace(
-            servers: servers.indices.map { "s\($0)" }, demand: "", waitSeconds: clients[client].waitSeconds, at: now)
+            servers: clients[client].candidates.map { "s\($0)" }, demand: "",
+            waitSeconds: clients[client].waitSeconds, at: now)
         clients[client].race = race
         perform(client: client, race.start())
         events.push(now + 1000, .clientTick(client))
@@ -219,37 +235,43 @@ struct PoolSimulation {
         guard clients[link.client].isAlive else { return }
         if clients[link.client].granted == link, case .lost = event {
             clients[link.client].granted = nil
-            clients[link.client].outcome = "lost its GPUs"
+            end(link.client, "lost its GPUs")
         }
-        guard clients[link.client].links[link.server] == link else { return }
-        let actions = clients[link.client].race?.handle(event, from: link.server, at: now) ?? []
+        guard clients[link.client].links[link.place] == link else { return }
+        let actions = clients[link.client].race?.handle(event, from: link.place, at: now) ?? []
         perform(client: link.client, actions)
     }
 
     private mutating func perform(client: Int, _ actions: [ServerRace.Action]) {
         for action in actions {
             switch action {
-            case .ask(let server):
+            case .ask(let place):
                 nextLink += 1
-                let link = Link(client: client, server: server, number: nextLink)
-                clients[client].links[server] = link
+                let server = clients[client].candidates[place]
+                let link = Link(client: client, server: server, place: place, number: nextLink)
+                clients[client].links[place] = link
                 if happens(faults.breaks) { send(.broken(link, "not reached")) } else { send(.ask(link)) }
-            case .accept(let server):
-                guard let link = clients[client].links[server] else { continue }
+            case .accept(let place):
+                guard let link = clients[client].links[place] else { continue }
                 if happens(faults.breaks) { cut(link) } else { send(.accept(link)) }
-            case .leave(let server):
-                if let link = clients[client].links.removeValue(forKey: server) { send(.closed(link)) }
+            case .leave(let place):
+                if let link = clients[client].links.removeValue(forKey: place) { send(.closed(link)) }
             case .report: break
-            case .won(let server):
-                guard let link = clients[client].links[server] else { continue }
+            case .won(let place):
+                guard let link = clients[client].links[place] else { continue }
                 clients[client].granted = link
                 grants += 1
                 send(
                     .finished(client: client, attempt: link.number),
                     after: Instant.random(in: 10...20_000, using: &chance))
-            case .failed: clients[client].outcome = "failed"
+            case .failed: end(client, "failed")
             }
         }
+    }
+
+    private mutating func end(_ client: Int, _ outcome: String) {
+        if clients[client].outcome == nil { openClients -= 1 }
+        clients[client].outcome = outcome
     }
 
     private mutating func tickClient(_ client: Int) {
@@ -268,7 +290,7 @@ struct PoolSimulation {
     private mutating func crash(client: Int) {
         guard clients[client].outcome == nil else { return }
         clients[client].isAlive = false
-        clients[client].outcome = "crashed"
+        end(client, "crashed")
         // Its kernel closes what it had, or nobody does: then the leases and the offers end.
         guard Bool.random(using: &chance) else {
             for link in clients[client].links.values where clients[client].granted != link {
@@ -279,18 +301,23 @@ struct PoolSimulation {
         for link in clients[client].links.values.sorted(by: { $0.number < $1.number }) { send(.closed(link)) }
     }
 
-    mutating func crashServer(_ server: Int, at instant: Instant) { events.push(instant, .serverCrashes(server)) }
+    /// A server loses everything that it knows.
+    package mutating func crashServer(_ server: Int, at instant: Instant) {
+        events.push(instant, .serverCrashes(server))
+    }
 
     // MARK: What must hold
 
     /// What the last event has broken, in words; nil when all promises hold.
-    func violation() -> String? {
+    package func violation() -> String? {
         for index in touched.map({ [$0] }) ?? [] {
             let server = servers[index]
             for (gpu, device) in server.scheduler.gpus.enumerated() {
                 let holders = server.scheduler.holdings.values.filter { $0.grant.gpus.contains(gpu) }
                 let sum = holders.reduce(0) { $0 + ($1.grant.mebibytes ?? device.totalMiB) }
-                if sum > device.totalMiB { return "GPU \(gpu) of server \(index) is given away beyond its memory" }
+                if Double(sum) > checkedShare * Double(device.totalMiB) {
+                    return "GPU \(gpu) of server \(index) is given away beyond its memory"
+                }
                 if holders.contains(where: { $0.grant.mebibytes == nil }), holders.count > 1 {
                     return "somebody is on a whole GPU of server \(index)"
                 }
@@ -314,51 +341,9 @@ struct PoolSimulation {
         }
     }
 
-    /// Gives one GPU of the first server to two requests, behind the scheduler's back.
-    mutating func forgeSecondHolder() {
-        touched = 0
-        let grant = Scheduler.Grant(gpus: [0], mebibytes: nil)
-        for id in [-1, -2] {
-            servers[0].scheduler.holdings[id] = .init(grant: grant, client: "", quotaGPUs: 1, offeredUntil: nil)
-        }
-    }
+    /// Makes the check believe that GPUs have less memory than they have: it must object then.
+    package mutating func shrinkCheckedMemory() { checkedShare = 0.5 }
 
     /// Clients that believe they hold GPUs, by what they hold.
-    var owners: [Link] { clients.filter(\.isAlive).compactMap(\.granted) }
-}
-
-/// Events by their time; those of one time in their order.
-private struct Heap {
-    private var items: [(time: Scheduler.Instant, order: Int, message: PoolSimulation.Message)] = []
-    private var order = 0
-
-    mutating func push(_ time: Scheduler.Instant, _ message: PoolSimulation.Message) {
-        items.append((time, order, message))
-        order += 1
-        var index = items.count - 1
-        while index > 0, isBefore(index, (index - 1) / 2) {
-            items.swapAt(index, (index - 1) / 2)
-            index = (index - 1) / 2
-        }
-    }
-
-    mutating func pop() -> (Scheduler.Instant, PoolSimulation.Message)? {
-        guard let first = items.first else { return nil }
-        let last = items.removeLast()
-        if !items.isEmpty {
-            items[0] = last
-            var index = 0
-            while true {
-                let children = [2 * index + 1, 2 * index + 2].filter { $0 < items.count }
-                guard let least = children.min(by: { isBefore($0, $1) }), isBefore(least, index) else { break }
-                items.swapAt(least, index)
-                index = least
-            }
-        }
-        return (first.time, first.message)
-    }
-
-    private func isBefore(_ first: Int, _ second: Int) -> Bool {
-        (items[first].time, items[first].order) < (items[second].time, items[second].order)
-    }
+    package var owners: [Link] { clients.filter(\.isAlive).compactMap(\.granted) }
 }
