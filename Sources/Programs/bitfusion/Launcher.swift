@@ -46,8 +46,10 @@ struct Launcher {
                 let ending = status & 0x7F
                 return ending == 0 ? (status >> 8) & 0xFF : 128 + ending
             }
-            // A key press reaches the application without us; what was sent to this process is passed on.
-            if information.si_code != SI_KERNEL_CODE { kill(child, signal) }
+            // A key press reaches the application without us; what was sent to this process is passed on. Of the end of
+            // the terminal the kernel tells the leader of the session only.
+            let isLeadersOnly = signal == SIGHUP && getsid(0) == getpid()
+            if information.si_code != SI_KERNEL_CODE || isLeadersOnly { kill(child, signal) }
         }
     }
 
