@@ -26,6 +26,7 @@ package final class SchedulerClient: Sendable {
     ) throws(Failure) {
         self.server = server
         connection = LineConnection(adopting: try SchedulerClient.connect(server, source, connectMilliseconds))
+        connection.watchPeer(sendSeconds: Int(SchedulerClient.answerMilliseconds) / 1000)
     }
 
     private static func connect(
@@ -52,8 +53,6 @@ package final class SchedulerClient: Sendable {
             // Bounds connect() too.
             var time = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
             setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-            var one: Int32 = 1
-            setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &one, socklen_t(MemoryLayout<Int32>.size))
             if let source, !bind(descriptor, to: source) {
                 reason = "this machine cannot use its address \(source): \(errorText(errno))"
                 close(descriptor)

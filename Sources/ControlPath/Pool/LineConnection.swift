@@ -87,6 +87,8 @@ package final class LineConnection: @unchecked Sendable {
         set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 10)
         set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 5)
         set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 4)
+        // The same when something has been sent and nothing confirms it.
+        set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, 30_000)
     }
 
     private func set(_ level: Int32, _ option: Int32, _ value: Int32) {

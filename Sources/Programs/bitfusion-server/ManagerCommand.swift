@@ -128,10 +128,8 @@ struct ManagerCommand: ParsableCommand {
             {"pid":\(getpid()),"srs_port":\(schedulerPort),"dispatcher_port":\(dispatcherPort)}
 
             """
-        do {
-            try Data(text.utf8).write(to: URL(filePath: descriptionPath), options: .atomic)
-        } catch {
-            writeError("bitfusion: cannot write \(descriptionPath): \(error)\n")
+        if let problem = replaceFile(descriptionPath, text) {
+            writeError("bitfusion: cannot write \(descriptionPath): \(problem)\n")
         }
     }
 
