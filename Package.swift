@@ -140,9 +140,8 @@ let package = Package(
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling",
-                "Threads",
-                "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
+                "Manager", "Pool", "Scheduling", "Threads", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),

@@ -57,6 +57,8 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetCudaComputeCapability:
             numbers(UInt32(inventory.capabilityMajor), UInt32(inventory.capabilityMinor))
         case .nvmlDeviceGetUtilizationRates: numbers(0, 0)
+        // NVML_BRAND_UNKNOWN.
+        case .nvmlDeviceGetBrand: numbers(0)
         // Off: nothing stays loaded when no program uses the GPU.
         case .nvmlDeviceGetPersistenceMode: numbers(0)
         // Default: several processes may use the GPU.
