@@ -23,6 +23,20 @@ import Testing
         }
     }
 
+    /// A driver call that can take device memory must not pass a partition uncounted.
+    @Test func whatTakesMemoryIsCounted() {
+        let marks = [
+            "MemAlloc", "MemPool", "MemCreate", "Managed", "ArrayCreate", "ModuleLoad", "CtxCreate", "CtxRetain",
+            "SetLimit", "GraphInstantiate", "MemMap", "Import", "LibraryLoad",
+        ]
+        let harmless: Set = ["cuMemPoolSetAttribute", "cuMemPoolGetAttribute"]
+        let names = driverCalls.map(\.name).filter { name in marks.contains { name.contains($0) } }
+        #expect(names.count >= 9)
+        for name in names where !harmless.contains(name) {
+            #expect(partitionedByHand.contains(name), "PartitionedDriver passes \(name) on without counting it")
+        }
+    }
+
     @Test func symbolsAreDescribedOnce() {
         let symbols = cudaFunctions.flatMap { function in
             [function.name] + (function.perThread.map { [function.name + $0.suffix] } ?? [])

@@ -53,13 +53,18 @@ package final class LedgerSlot: Sendable {
         return turn.withLock { _ in
             defer { ledger.store(asked, 0) }
             var pause = LedgerSlot.pauseMicroseconds
+            var tooMuch: UInt64?
             for _ in 0..<LedgerSlot.attemptsMax {
                 ledger.store(asked, UInt64(byteCount))
                 switch decide(byteCount, device) {
                 case .fits:
                     addLocked(byteCount, device)
                     return true
-                case .doesNotFit: return false
+                case .doesNotFit(let sum):
+                    // Bytes that change hands while the slots are read are seen twice: what is full stays full.
+                    if tooMuch == sum { return false }
+                    tooMuch = sum
+                    continue
                 case .stepsBack: ledger.store(asked, 0)
                 case .waits: break
                 }
@@ -72,7 +77,8 @@ package final class LedgerSlot: Sendable {
 
     private enum Decision {
         case fits
-        case doesNotFit
+        /// It would come to so much.
+        case doesNotFit(UInt64)
         /// A request of a lower slot stands in the way.
         case stepsBack
         /// Only requests of higher slots stand in the way, which step back.
@@ -91,7 +97,7 @@ package final class LedgerSlot: Sendable {
             requested = saturatingSum(requested, asked)
             if asked > 0 && slot < number { isBehindLower = true }
         }
-        if used > limit { return .doesNotFit }
+        if used > limit { return .doesNotFit(used) }
         if saturatingSum(used, requested) <= limit { return .fits }
         return isBehindLower ? .stepsBack : .waits
     }

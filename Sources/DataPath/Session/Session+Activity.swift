@@ -7,7 +7,7 @@ import Driver
 
 extension Session {
     /// While nothing comes from the client, it is looked so often whether the GPU still works for it.
-    static let lookSeconds = 10
+    package static let lookSeconds = 10
 
     /// Calls have been performed: a store for all that came together, none for each.
     func noteActivity() {

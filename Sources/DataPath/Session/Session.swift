@@ -73,12 +73,13 @@ package final class Session {
     private static let outputBytesMax = 64 << 10
 
     package init(
-        _ connection: Connection, driver: any Driver, slot: LedgerSlot? = nil,
+        _ connection: Connection, driver: any Driver, slot: LedgerSlot? = nil, lookSeconds: Int = Session.lookSeconds,
         standardOutput: (any OutputSource)? = nil, standardError: (any OutputSource)? = nil
     ) {
         self.connection = connection
         self.driver = driver
         self.slot = slot
+        connection.setReadTimeout(seconds: lookSeconds)
         outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap {
             source, kind in
             source.map { ($0, kind) }
@@ -101,7 +102,6 @@ package final class Session {
     }
 
     private func serve() -> End {
-        connection.setReadTimeout(seconds: Session.lookSeconds)
         do {
             while true {
                 try performWaitingFrames()

@@ -13,7 +13,7 @@ package func renderPartitioned(_ calls: [DriverCall]) -> String {
 
 /// The calls in which a partition differs: devices are renumbered, and memory is counted, when it is taken and when the
 /// driver gives it back.
-private let partitionedByHand: Set<String> = [
+package let partitionedByHand: Set<String> = [
     "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2", "cuDevicePrimaryCtxSetFlags_v2", "cuCtxCreate_v2",
     "cuCtxDestroy_v2", "cuCtxSetLimit", "cuCtxSynchronize", "cuModuleLoadDataEx", "cuModuleUnload",
     "cuLaunchHostFunc", "cuMemAlloc_v2", "cuMemAllocPitch_v2", "cuMemFree_v2", "cuMemGetInfo_v2", "cuMemAllocAsync",
