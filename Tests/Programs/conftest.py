@@ -116,10 +116,11 @@ def run(command, env=None, timeout=PATIENCE, cwd=None):
 class Manager:
     """A `bitfusion manager` with software GPUs."""
 
-    def __init__(self, soft_gpu):
+    def __init__(self, soft_gpu, bind="127.0.0.1", prefix=()):
+        """`prefix` is what the command is started by, as `ip netns exec NAME`."""
         self.folder = tempfile.mkdtemp(prefix="bitfusion-test-")
         self.running = Running(
-            [BITFUSION, "manager", "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", "127.0.0.1",
+            [*prefix, BITFUSION, "manager", "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", bind,
              "--srs-port", "0", "--dispatcher-port", "0"])
         description = pathlib.Path(self.folder) / "manager.json"
         deadline = time.monotonic() + PATIENCE
@@ -132,7 +133,7 @@ class Manager:
                 if self.running.process.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(f"the manager did not start: {self.running.end()}")
                 time.sleep(0.02)
-        self.address = f"127.0.0.1:{self.srs_port}"
+        self.address = f"[{bind}]:{self.srs_port}" if ":" in bind else f"{bind}:{self.srs_port}"
 
     def command(self, program, *options):
         """`bitfusion run` of a program on this server."""
