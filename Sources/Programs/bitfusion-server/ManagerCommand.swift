@@ -38,7 +38,9 @@ struct ManagerCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The address to listen at.", valueName: "address"))
     var bind = "0.0.0.0"
 
-    @Option(name: [.customLong("srs-port"), .customLong("srs_port")], help: "The port of the resource scheduler; 0 takes a free one.")
+    @Option(
+        name: [.customLong("srs-port"), .customLong("srs_port")],
+        help: "The port of the resource scheduler; 0 takes a free one.")
     var schedulerPort = 56001
 
     @Option(name: .customLong("dispatcher-port"), help: "The port of the dispatcher; 0 takes a free one.")
