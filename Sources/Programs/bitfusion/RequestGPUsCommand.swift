@@ -11,8 +11,8 @@ struct RequestGPUsCommand: ParsableCommand {
         usage: "bitfusion request_gpus -n <count> [options]",
         discussion: """
             The GPUs stay allocated until 'bitfusion release_gpus', however many applications 'bitfusion client' runs \
-            on them meanwhile, from this shell or another. A process in the background holds them; when it ends, so does \
-            the allocation.
+            on them meanwhile, from this shell or another. A process in the background holds them; when it ends, so \
+            does the allocation.
 
             With --export, a line for the shell goes to standard output, which names the allocation for the commands \
             that follow: eval "$(bitfusion request_gpus -n 1 --export)". Without it they take the user's newest one.
