@@ -114,14 +114,15 @@ def run(command, env=None, timeout=PATIENCE, cwd=None):
 
 
 class Manager:
-    """A `bitfusion manager` with software GPUs."""
+    """A `bitfusion manager` with software GPUs; `before` are words in front of its command, as of a limit."""
 
-    def __init__(self, soft_gpu, bind="127.0.0.1", prefix=()):
-        """`prefix` is what the command is started by, as `ip netns exec NAME`."""
-        self.folder = tempfile.mkdtemp(prefix="bitfusion-test-")
+    def __init__(self, soft_gpu, bind="127.0.0.1", ports=(0, 0), folder=None, before=()):
+        self.folder = folder or tempfile.mkdtemp(prefix="bitfusion-test-")
+        # What a killed daemon has left there says nothing of the next one.
+        pathlib.Path(self.folder, "manager.json").unlink(missing_ok=True)
         self.running = Running(
-            [*prefix, BITFUSION, "manager", "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", bind,
-             "--srs-port", "0", "--dispatcher-port", "0"])
+            [*before, BITFUSION, "manager", "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", bind,
+             "--srs-port", ports[0], "--dispatcher-port", ports[1]])
         description = pathlib.Path(self.folder) / "manager.json"
         deadline = time.monotonic() + PATIENCE
         while True:

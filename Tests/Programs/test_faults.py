@@ -5,15 +5,19 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 
 import pytest
-from conftest import (BITFUSION, FREED_WITHIN, NO_HANG, PROGRAMS, Manager, Running, descendants, eventually, run)
+from conftest import (BITFUSION, FREED_WITHIN, NO_HANG, PATIENCE, PROGRAMS, PYTHON, Manager, Running, descendants,
+                      eventually, program_below, run)
+from test_limits import SCRIPT
 
 # Whoever vanishes without a word is noticed within the lease, and the end of its workers.
 NOTICED_WITHIN = 40
@@ -75,6 +79,36 @@ def test_a_stopped_process_of_the_daemon_is_not_waited_for(shared_gpu, cleanup):
     assert eventually(shared_gpu.is_idle, NO_HANG), "what the given-up request asked for is free"
 
 
+def test_a_storm_of_kills(cleanup):
+    """Programs, launchers and workers are killed in a random order; afterwards all memory is free exactly once."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    daemon = Manager("1x4096")
+    cleanup.append(daemon.running)
+    owners = []
+    for _ in range(8):
+        owners.append(daemon.start([PYTHON, SCRIPT, "take", "500", "hold", "/nowhere"], "-n", 1, "-m", 512))
+        cleanup.append(owners[-1])
+    for owner in owners:
+        owner.wait_for_line("500")
+    assert daemon.free_mebibytes() == [0]
+    victims = []
+    for owner in owners:
+        program = program_below(owner.pid, os.path.basename(os.path.realpath(PYTHON)))
+        victims.append(chance.choice([owner.pid, program, daemon.worker_serving(program)]))
+        # What a killed worker leaves is a program that never calls again.
+        if victims[-1] not in (owner.pid, program):
+            victims.append(program)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    for owner in owners:
+        owner.wait(NO_HANG)
+    assert eventually(daemon.is_idle, FREED_WITHIN), f"seed {seed}: {daemon.gpus()}"
+    finished = daemon.run([PYTHON, SCRIPT, "take", "4096"], "-n", 1)
+    assert finished.stdout == "4096\n", f"seed {seed}: {finished}"
+    assert daemon.stop().returncode == 0
+
+
 # MARK: A full disk, no descriptors
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
@@ -115,6 +149,44 @@ def test_a_server_without_descriptors_says_so_and_recovers(shared_gpu, cleanup):
     assert eventually(shared_gpu.is_idle, FREED_WITHIN)
 
 
+def test_a_crowd_of_silent_connections(cleanup):
+    """CFG-15 for the server: more connections than it has descriptors; commands end in words, and when the crowd is gone
+    all is as before."""
+    daemon = Manager("1x256", before=["prlimit", "--nofile=48:48"])
+    cleanup.append(daemon.running)
+    assert daemon.run([PYTHON, SCRIPT, "take", "10"]).stdout == "10\n"
+    crowd = []
+    for port in [daemon.srs_port, daemon.dispatcher_port] * 40:
+        crowd.append(socket.create_connection(("127.0.0.1", port), timeout=NO_HANG))
+    finished = run(daemon.command([PYTHON, SCRIPT, "take", "10"]), timeout=NO_HANG * 5)
+    if finished.returncode != 0:
+        assert "127.0.0.1:" in finished.stderr, str(finished)
+    for connection in crowd:
+        connection.close()
+
+    def serves_again():
+        return daemon.run([PYTHON, SCRIPT, "take", "256"], timeout=NO_HANG * 4).stdout == "256\n"
+
+    assert eventually(serves_again, PATIENCE, every=0.5), str(daemon.running.end())
+    assert eventually(daemon.is_idle, FREED_WITHIN), daemon.gpus()
+    assert daemon.stop().returncode == 0
+
+
+def test_a_program_without_descriptors(manager):
+    text = ("import ctypes, os, resource\n"
+            "cuda = ctypes.CDLL('libcuda.so.1')\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))\n"
+            "held = []\n"
+            "try:\n"
+            "    while True: held.append(os.open('/dev/null', os.O_RDONLY))\n"
+            "except OSError: pass\n"
+            "print(cuda.cuInit(0) != 0)\n"
+            "for descriptor in held: os.close(descriptor)\n")
+    finished = manager.run([PYTHON, "-c", text], timeout=NO_HANG * 2)
+    assert finished.returncode == 0 and finished.stdout == "True\n", str(finished)
+    assert f"127.0.0.1:{manager.dispatcher_port}" in finished.stderr and "open files" in finished.stderr, str(finished)
+
+
 # MARK: Many at once
 
 def test_two_hundred_clients_at_once(cleanup):
@@ -138,6 +210,20 @@ def test_two_hundred_clients_at_once(cleanup):
     finally:
         stopped = daemon.stop()
     assert stopped.returncode == 0 and not stopped.stderr.strip(), str(stopped)
+
+
+def test_a_whole_gpu_has_one_owner(cleanup, tmp_path):
+    """Each owner makes a folder that must not exist yet, and removes it before it ends."""
+    daemon = Manager("1x256")
+    cleanup.append(daemon.running)
+    text = f"mkdir {tmp_path}/owner && sleep 0.02 && rmdir {tmp_path}/owner"
+    owners = [daemon.start(["sh", "-c", text], "-n", 1, "-t", "2m") for _ in range(40)]
+    cleanup += owners
+    for owner in owners:
+        finished = owner.wait(PATIENCE * 2)
+        assert finished.returncode == 0, str(finished)
+    assert eventually(daemon.is_idle, FREED_WITHIN), daemon.gpus()
+    assert daemon.stop().returncode == 0
 
 
 # MARK: A network that is cut
@@ -229,12 +315,23 @@ def test_three_seconds_without_network_are_bridged(cut_network, cleanup, tmp_pat
 
 
 def test_a_network_that_stays_cut_frees_the_gpus_and_ends_the_wait(cut_network, cleanup):
-    """ARC-13: the server has its GPUs back within the lease, and the client's calls fail in words instead of hanging."""
-    busy = run_on_client(cut_network, "--", PROGRAMS / "busy", "300", "64")
-    cleanup.append(busy)
+    """ARC-13: the server has its GPUs back within the lease, and the client's calls fail in words instead of hanging:
+    one that sends, and one that only waits for an answer."""
+    busy = run_on_client(cut_network, "-m", "1024", "--", PROGRAMS / "busy", "300", "64")
+    waiting = run_on_client(cut_network, "-m", "1024", "--", PROGRAMS / "endless")
+    cleanup += [busy, waiting]
     busy.wait_for_line("started")
+    waiting.wait_for_line("waiting")
+    time.sleep(0.3)  # Into the call that waits.
     cut_network.set("down")
     assert eventually(lambda: server_is_idle(cut_network), NOTICED_WITHIN, every=1)
-    finished = busy.wait(NOTICED_WITHIN)
-    assert finished.returncode != 0, str(finished)
-    assert "192.0.2.1" in finished.stderr, str(finished)
+    for running in (busy, waiting):
+        finished = running.wait(NOTICED_WITHIN)
+        assert finished.returncode != 0, str(finished)
+        assert "192.0.2.1" in finished.stderr, str(finished)
+
+
+def test_a_server_behind_a_cut_is_not_waited_for(cut_network, cleanup):
+    cut_network.set("down")
+    finished = run_on_client(cut_network, "-t", "60", "--", "true").wait(NO_HANG * 3)
+    assert finished.returncode == 69 and "192.0.2.1:56001" in finished.stderr, str(finished)

@@ -201,7 +201,7 @@ def network():
 def test_net_perf_through_two_networks(network):
     """CLI-55: each interface of the client with the server's network of its subnet, each measured on its own way."""
     server, client = network
-    daemon = Manager("1x64", bind="0.0.0.0", prefix=["ip", "netns", "exec", server])
+    daemon = Manager("1x64", bind="0.0.0.0", before=["ip", "netns", "exec", server])
     try:
         finished = run(["ip", "netns", "exec", client, BITFUSION, "net_perf", "-l", f"10.97.1.7:{daemon.srs_port}"])
         assert finished.returncode == 0, str(finished)

@@ -95,7 +95,10 @@ package final class Connection: Sendable {
             next = entry.pointee.ai_next
             let descriptor = socket(
                 entry.pointee.ai_family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-            guard descriptor >= 0 else { continue }
+            guard descriptor >= 0 else {
+                reason = errorText(errno)
+                continue
+            }
             // While it is set, this bounds connect() too.
             setSendTimeout(descriptor, seconds: connectSecondsMax)
             if Glibc.connect(descriptor, entry.pointee.ai_addr, entry.pointee.ai_addrlen) == 0 {
