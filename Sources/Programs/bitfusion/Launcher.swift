@@ -34,7 +34,9 @@ struct Launcher {
         let child = try start(signals.block())
         var killAt: Int64?
         while true {
-            guard let information = holder == nil ? signals.wait() : signals.next(milliseconds: Launcher.holderMilliseconds)
+            guard
+                let information = holder == nil
+                    ? signals.wait() : signals.next(milliseconds: Launcher.holderMilliseconds)
             else {
                 killAt = endWithHolder(child, killAt)
                 continue
