@@ -91,6 +91,21 @@ def test_it_runs_on_the_software_gpu_itself():
     assert finished.returncode == 0 and len(finished.stdout.splitlines()) == 3, str(finished)
 
 
+def test_without_nvidia_smi_there_is_a_table_of_our_own(manager):
+    """CLI-24: the same values, and a line on standard error that says what it is."""
+    def ours(*words):
+        command = [BITFUSION, "run", "-l", manager.address, "--quiet", "-n", "2", "-m", "1024", "--", "nvidia-smi", *words]
+        return run(command, environment(PATH="/nowhere"))
+
+    table = ours()
+    assert table.returncode == 0 and table.stderr.count("\n") == 1 and "not installed" in table.stderr, str(table)
+    assert len(re.findall(r"\|\s+0MiB /\s+1024MiB \|", table.stdout)) == 2 and "575.00.00" in table.stdout, str(table)
+    assert len({len(line) for line in table.stdout.splitlines()}) == 1, str(table)
+    listed = ours("-L")
+    assert listed.returncode == 0 and len(re.findall(r"UUID: GPU-", listed.stdout)) == 2, str(listed)
+    assert ours("--no-such-option").returncode != 0
+
+
 # MARK: Other tools
 
 def test_gpustat(manager):

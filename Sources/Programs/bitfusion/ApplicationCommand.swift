@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
 import FoundationEssentials
 import Glibc
 
@@ -29,8 +30,14 @@ struct ApplicationCommand {
             return
         }
         name = first
-        arguments = Array(words)
-        path = try ApplicationCommand.find(first)
+        do {
+            path = try ApplicationCommand.find(first)
+            arguments = Array(words)
+        } catch  where first == "nvidia-smi" {
+            printError("bitfusion: nvidia-smi is not installed here; this is a table of our own")
+            path = "/proc/self/exe"
+            arguments = ["bitfusion", GPUTableCommand.configuration.commandName ?? ""] + words.dropFirst()
+        }
     }
 
     /// Whether words that begin where an application may stand ask for the command's help.

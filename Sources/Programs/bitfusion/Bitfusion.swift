@@ -7,7 +7,9 @@ import Glibc
 struct Bitfusion: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitfusion", abstract: "Run applications on GPUs of the network.",
-        subcommands: [VersionCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self],
+        subcommands: [
+            VersionCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self, GPUTableCommand.self,
+        ],
         groupedSubcommands: [
             CommandGroup(
                 name: "Client",
