@@ -180,7 +180,8 @@ struct HostArguments {
         guard status == NVMLCode.success else { return writer.write(found) }
         writer.write(min(found, room))
         for (array, elementBytes) in arrays {
-            let bytes = UnsafeRawBufferPointer(start: array, count: array == nil ? 0 : Int(min(found, room)) * elementBytes)
+            let bytes = UnsafeRawBufferPointer(
+                start: array, count: array == nil ? 0 : Int(min(found, room)) * elementBytes)
             for byte in bytes { writer.write(byte) }
         }
     }

@@ -93,7 +93,9 @@ extension Argument {
             Argument.copy(try answer.bytes(byteCount), to: place)
         case .versioned(let place):
             let bytes = try answer.counted(limit: ManagementLimits.structureBytesMax)
-            guard let room = try? Argument.structure(place), bytes.count == room.count else { throw MalformedQuestion() }
+            guard let room = try? Argument.structure(place), bytes.count == room.count else {
+                throw MalformedQuestion()
+            }
             Argument.copy(bytes, to: place)
         case .buffer(let place, let length):
             let bytes = try answer.counted(limit: ManagementLimits.structureBytesMax)

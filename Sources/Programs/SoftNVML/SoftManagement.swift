@@ -37,7 +37,8 @@ final class SoftManagement: ManagementSource {
             find(try question.text()) { ordinal in
                 [4, 8].map { inventory.pciAddress(of: ordinal, domainDigits: $0) }
             }
-        case .nvmlSystemGetProcessName: processName(try question.value(UInt32.self), room: try question.value(UInt32.self))
+        case .nvmlSystemGetProcessName:
+            processName(try question.value(UInt32.self), room: try question.value(UInt32.self))
         default: nil
         }
     }

@@ -12,7 +12,8 @@ let identityFunctions: [ManagementFunction] = [
     ManagementFunction("nvmlDeviceGetCpuAffinity", .absent(.serverProcessors)),
     ManagementFunction("nvmlDeviceGetCpuAffinityWithinScope", .absent(.serverProcessors)),
     ManagementFunction("nvmlDeviceGetCudaComputeCapability", .known, [.device, .result("major"), .result("minor")]),
-    ManagementFunction("nvmlDeviceGetGspFirmwareMode", .known, [.device, .result("isEnabled"), .result("defaultMode")]),
+    ManagementFunction(
+        "nvmlDeviceGetGspFirmwareMode", .known, [.device, .result("isEnabled"), .result("defaultMode")]),
     ManagementFunction("nvmlDeviceGetGspFirmwareVersion", .known, [.device, .structure("version", 64)]),
     ManagementFunction("nvmlDeviceGetHostname_v1", .asked, [.device, .structure("hostname", 64)]),
     ManagementFunction("nvmlDeviceGetInforomConfigurationChecksum", .known, [.device, .result("checksum")]),

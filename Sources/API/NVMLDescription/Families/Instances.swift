@@ -20,7 +20,8 @@ let instanceFunctions: [ManagementFunction] = [
     ManagementFunction("nvmlDeviceGetGpuInstanceRemainingCapacity", .absent(.instances)),
     ManagementFunction("nvmlDeviceGetGpuInstances", .absent(.instances)),
     ManagementFunction("nvmlDeviceGetMaxMigDeviceCount", .shim, [.device, .pointer("count")]),
-    ManagementFunction("nvmlDeviceGetMigDeviceHandleByIndex", .shim, [.device, .value("index"), .pointer("migDevice")]),
+    ManagementFunction(
+        "nvmlDeviceGetMigDeviceHandleByIndex", .shim, [.device, .value("index"), .pointer("migDevice")]),
     ManagementFunction("nvmlDeviceGetMigMode", .asked, [.device, .result("current"), .result("pending")]),
     ManagementFunction("nvmlDeviceIsMigDeviceHandle", .shim, [.device, .pointer("isMigDevice")]),
     ManagementFunction("nvmlDeviceSetMigMode", .refused),

@@ -17,7 +17,8 @@ let linkFunctions: [ManagementFunction] = [
     ManagementFunction("nvmlDeviceGetNvLinkInfo", .asked, [.device, .versioned("info")]),
     ManagementFunction("nvmlDeviceGetNvLinkRemoteDeviceType", .known, [.device, .value("link"), .result("type")]),
     ManagementFunction("nvmlDeviceGetNvLinkRemotePciInfo", .absent(.olderForm)),
-    ManagementFunction("nvmlDeviceGetNvLinkRemotePciInfo_v2", .asked, [.device, .value("link"), .structure("pci", 68)]),
+    ManagementFunction(
+        "nvmlDeviceGetNvLinkRemotePciInfo_v2", .asked, [.device, .value("link"), .structure("pci", 68)]),
     ManagementFunction("nvmlDeviceGetNvLinkState", .asked, [.device, .value("link"), .result("isActive")]),
     ManagementFunction("nvmlDeviceGetNvLinkTelemetrySamples_v1", .absent(.later)),
     ManagementFunction(

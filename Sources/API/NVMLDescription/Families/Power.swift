@@ -7,7 +7,8 @@ let powerFunctions: [ManagementFunction] = [
     ManagementFunction(
         "nvmlDeviceGetAutoBoostedClocksEnabled", .asked, [.device, .result("isEnabled"), .result("isDefault")]),
     ManagementFunction("nvmlDeviceGetClkMonStatus", .asked, [.device, .structure("status", 264)]),
-    ManagementFunction("nvmlDeviceGetClock", .asked, [.device, .value("clock"), .value("which"), .result("megahertz")]),
+    ManagementFunction(
+        "nvmlDeviceGetClock", .asked, [.device, .value("clock"), .value("which"), .result("megahertz")]),
     ManagementFunction("nvmlDeviceGetClockInfo", .asked, [.device, .value("clock"), .result("megahertz")]),
     ManagementFunction("nvmlDeviceGetClockOffsets", .asked, [.device, .versioned("offsets")]),
     ManagementFunction("nvmlDeviceGetCurrentClockFreqs", .asked, [.device, .versioned("frequencies")]),

@@ -14,7 +14,8 @@ let stateFunctions: [ManagementFunction] = [
         "nvmlDeviceGetDecoderUtilization", .asked, [.device, .result("percent"), .result("microseconds")]),
     ManagementFunction("nvmlDeviceGetDisplayActive", .asked, [.device, .result("isActive")]),
     ManagementFunction("nvmlDeviceGetDisplayMode", .asked, [.device, .result("mode")]),
-    ManagementFunction("nvmlDeviceGetDramEncryptionMode", .asked, [.device, .versioned("current"), .versioned("pending")]),
+    ManagementFunction(
+        "nvmlDeviceGetDramEncryptionMode", .asked, [.device, .versioned("current"), .versioned("pending")]),
     ManagementFunction("nvmlDeviceGetDriverModel", .asked, [.device, .result("current"), .result("pending")]),
     ManagementFunction("nvmlDeviceGetDriverModel_v2", .asked, [.device, .result("current"), .result("pending")]),
     ManagementFunction("nvmlDeviceGetDynamicPstatesInfo", .asked, [.device, .structure("states", 132)]),
@@ -44,9 +45,11 @@ let stateFunctions: [ManagementFunction] = [
     ManagementFunction("nvmlDeviceGetSupportedPerformanceStates", .known, [.device, .block("states")]),
     ManagementFunction("nvmlDeviceGetTargetFanSpeed", .asked, [.device, .value("fan"), .result("percent")]),
     ManagementFunction("nvmlDeviceGetTemperature", .asked, [.device, .value("sensor"), .result("degrees")]),
-    ManagementFunction("nvmlDeviceGetTemperatureThreshold", .asked, [.device, .value("threshold"), .result("degrees")]),
+    ManagementFunction(
+        "nvmlDeviceGetTemperatureThreshold", .asked, [.device, .value("threshold"), .result("degrees")]),
     ManagementFunction("nvmlDeviceGetTemperatureV", .asked, [.device, .versioned("temperature")]),
-    ManagementFunction("nvmlDeviceGetThermalSettings", .asked, [.device, .value("sensor"), .structure("settings", 64)]),
+    ManagementFunction(
+        "nvmlDeviceGetThermalSettings", .asked, [.device, .value("sensor"), .structure("settings", 64)]),
     ManagementFunction("nvmlDeviceGetUtilizationRates", .asked, [.device, .structure("rates", 8)]),
     ManagementFunction("nvmlDeviceValidateInforom", .asked, [.device]),
 ]

@@ -6,7 +6,8 @@ package func renderHost(_ functions: [ManagementFunction]) -> String {
     text += "extension HostManagement {\n"
     text += "    /// Calls the library's function, or says that it has none of that name.\n    ///\n"
     text += "    /// SAFETY: the types are those of the public interface.\n"
-    text += "    func call(_ call: ManagementCall, _ arguments: inout HostArguments) throws(MalformedQuestion) -> UInt32 {\n"
+    text +=
+        "    func call(_ call: ManagementCall, _ arguments: inout HostArguments) throws(MalformedQuestion) -> UInt32 {\n"
     text += "        switch call {\n"
     for function in functions where function.isAsked {
         text += "        case .\(function.name):\n" + function.hostBody
