@@ -46,6 +46,7 @@ let package = Package(
     products: [
         .library(name: "cuda-remote", type: .dynamic, targets: ["RemoteCUDA"]),
         .library(name: "cuda-soft", type: .dynamic, targets: ["SoftCUDA"]),
+        .library(name: "nvml-remote", type: .dynamic, targets: ["RemoteNVML"]),
         .library(name: "nvml-soft", type: .dynamic, targets: ["SoftNVML"]),
         .executable(name: "bitfusion", targets: ["bitfusion"]),
         .executable(name: "bitfusion-server", targets: ["bitfusion-server"]),
@@ -55,11 +56,14 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
     ],
     targets: [
-        // API: the one description of CUDA, and what is derived from it.
+        // API: the one description of CUDA and that of NVML, and what is derived from them.
         .target(name: "CCUDA", path: "Sources/API/CCUDA"),
+        .target(name: "CNVML", path: "Sources/API/CNVML"),
         module("CUDADescription", in: "API", .safe),
+        module("NVMLDescription", in: "API", .safe),
         .executableTarget(
-            name: "generate", dependencies: ["CUDADescription"], path: "Sources/API/generate", swiftSettings: strict),
+            name: "generate", dependencies: ["CUDADescription", "NVMLDescription"], path: "Sources/API/generate",
+            swiftSettings: strict),
 
         // Data path: application -> Shim -> RemoteDriver -> Wire -> Transport -> Session -> HostDriver.
         .target(name: "CSystem", path: "Sources/System/CSystem"),
@@ -77,9 +81,17 @@ let package = Package(
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
-                "AllocationLedger", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "Session", "Transport",
-                "Wire",
+                "AllocationLedger", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
+                "PartitionedDriver", "Session", "Transport", "Wire",
             ]),
+
+        // The same path for the management library.
+        module("Management", in: "DataPath", .raw, uses: ["CNVML", "Wire"]),
+        module("ManagementShim", in: "DataPath", .raw, uses: ["CNVML", "Management", "Wire"]),
+        module("RemoteManagement", in: "DataPath", .raw, uses: ["Management", "Transport", "Wire"]),
+        module(
+            "HostManagement", in: "DataPath", .raw,
+            uses: ["AllocationLedger", "CNVML", "Management", "Transport", "Wire"]),
 
         // The software GPU. Only it links LLVM.
         .systemLibrary(name: "CLLVM", path: "Sources/SoftGPU/CLLVM", providers: [.apt(["llvm-19-dev"])]),
@@ -113,8 +125,11 @@ let package = Package(
             "SoftCUDA", soname: "libcuda.so.1", exports: "Sources/Programs/RemoteCUDA/exports.map",
             uses: ["Shim", "SoftGPU", "Driver", "CCUDA"]),
         interposer(
-            "SoftNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/SoftNVML/exports.map", uses: ["CNVML"]),
-        .target(name: "CNVML", path: "Sources/API/CNVML"),
+            "RemoteNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
+            uses: ["CNVML", "Management", "ManagementShim", "RemoteManagement"]),
+        interposer(
+            "SoftNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
+            uses: ["CNVML", "Management", "ManagementShim", "Wire"]),
         .executableTarget(
             name: "bitfusion",
             dependencies: [
@@ -125,16 +140,15 @@ let package = Package(
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "Manager", "Pool", "Scheduling",
-                "Threads",
-                "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
+                "Manager", "Pool", "Scheduling", "Threads", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
 
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
-        tests("TidyTests", uses: ["CUDADescription"]),
+        tests("TidyTests", uses: ["CUDADescription", "NVMLDescription"]),
         .target(
             name: "PoolSimulation", dependencies: ["ManagerClient", "Pool", "Scheduling"], path: "Tests/PoolSimulation",
             swiftSettings: strict),

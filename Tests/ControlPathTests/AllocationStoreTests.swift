@@ -28,7 +28,8 @@ import Testing
         }
     }
 
-    private func record(holder: HolderProcess? = nil, id: String = AllocationRecord.newID()) throws -> AllocationRecord {
+    private func record(holder: HolderProcess? = nil, id: String = AllocationRecord.newID()) throws -> AllocationRecord
+    {
         AllocationRecord(
             id: id, server: "10.0.0.7:56001", dispatcher: "10.0.0.7:55001", ticket: String(repeating: "a1", count: 32),
             idleMinutes: 3, holder: try #require(holder ?? HolderProcess(pid: getpid())))

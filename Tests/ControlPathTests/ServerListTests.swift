@@ -38,7 +38,8 @@ import Testing
 
     @Test func skipsCommentsAndBlankLines() throws {
         let text = "# the pool\n\n  \t\n10.0.0.1 # the first\r\n10.0.0.2"
-        #expect(try ServerList.parse(file: text, path: "servers.conf").map(\.preferred.host) == ["10.0.0.1", "10.0.0.2"])
+        #expect(
+            try ServerList.parse(file: text, path: "servers.conf").map(\.preferred.host) == ["10.0.0.1", "10.0.0.2"])
     }
 
     @Test func aWrongLineIsNamed() {

@@ -7,6 +7,7 @@ import Testing
         ("10", 10), ("10s", 10), ("10m", 600), ("10h", 36000), ("1h30m", 5400), ("1h1m1s", 3661), ("0", 0), ("0s", 0),
         ("168h", 604_800),
     ])
+    // CLI-10, CLI-11.
     func readsATime(text: String, seconds: Int) {
         #expect(WaitTime(text)?.seconds == seconds)
     }

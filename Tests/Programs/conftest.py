@@ -134,7 +134,7 @@ class Manager:
                 if self.running.process.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(f"the manager did not start: {self.running.end()}")
                 time.sleep(0.02)
-        self.address = f"{bind}:{self.srs_port}"
+        self.address = f"[{bind}]:{self.srs_port}" if ":" in bind else f"{bind}:{self.srs_port}"
 
     def command(self, program, *options):
         """`bitfusion run` of a program on this server."""

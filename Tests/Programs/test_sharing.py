@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several programs on one GPU: partitions hold, and the end of one is no concern of the other."""
+"""Several programs on one GPU: partitions hold, and the end of one is no concern of the other.
+
+ARC-13, ARC-14, ARC-18, CLI-14: a process, a socket and a partition for each; the memory comes back however one ends.
+"""
 import os
 import signal
 

@@ -74,6 +74,7 @@ extension Scheduler {
 
     // MARK: Best fit
 
+    /// CLI-23.
     @Test func wholeGPUsStayWhole() throws {
         var scheduler = server(4096, 4096)
         _ = try scheduler.ask(1, 1, .mebibytes(1024))
@@ -99,6 +100,7 @@ extension Scheduler {
 
     // MARK: Shares of unequal GPUs
 
+    /// CLI-21.
     @Test func aShareIsOfTheSmallestGPUChosen() throws {
         var scheduler = server(8192, 4096)
         #expect(try scheduler.ask(1, 2, .share(0.5)) == [.offer(1, .init(gpus: [0, 1], mebibytes: 2048))])
@@ -177,6 +179,7 @@ extension Scheduler {
 
     // MARK: The queue
 
+    /// CLI-09.
     @Test func firstComeFirstServed() throws {
         var scheduler = server(4096)
         _ = try scheduler.ask(1, 1)

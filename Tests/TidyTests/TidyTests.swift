@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CUDADescription
 import Foundation
+import NVMLDescription
 import Testing
 
 /// Properties of the sources themselves.
@@ -9,14 +10,14 @@ import Testing
         .deletingLastPathComponent()
 
     @Test func generatedFilesAreFresh() throws {
-        for file in generatedFiles() {
+        for file in generatedFiles() + generatedManagementFiles() {
             let text = try String(contentsOf: root.appending(path: file.path), encoding: .utf8)
             #expect(text == file.text, "\(file.path) is not what `swift run generate` prints")
         }
     }
 
     @Test func noGeneratedFileIsLeftOver() throws {
-        let printed = Set(generatedFiles().map(\.path))
+        let printed = Set((generatedFiles() + generatedManagementFiles()).map(\.path))
         for file in try sources() where file.contains("/Generated/") {
             #expect(printed.contains(file), "\(file) is no longer printed")
         }
@@ -42,6 +43,16 @@ import Testing
         }
         #expect(Set(symbols).count == symbols.count)
         #expect(symbols.count >= 726)
+    }
+
+    @Test func managementFunctionsAreDescribedOnce() {
+        let names = Set(managementFunctions.map(\.name))
+        #expect(names.count == managementFunctions.count)
+        #expect(names.count >= 425)
+        for function in managementFunctions {
+            guard case .sameAs(let other) = function.answer else { continue }
+            #expect(names.contains(other), "\(function.name) is the same as a function that is not described")
+        }
     }
 
     @Test func linesAreNarrowAndFilesAreShort() throws {

@@ -4,10 +4,11 @@
 
 import CUDADescription
 import Glibc
+import NVMLDescription
 
 var stale: [String] = []
 let isCheck = CommandLine.arguments.dropFirst().contains("--check")
-for file in generatedFiles() {
+for file in generatedFiles() + generatedManagementFiles() {
     let old = readFile(file.path)
     if old == file.text { continue }
     if isCheck {

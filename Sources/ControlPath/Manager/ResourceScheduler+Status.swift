@@ -9,13 +9,20 @@ extension ResourceScheduler {
         var name = [CChar](repeating: 0, count: 256)
         gethostname(&name, name.count - 1)
         let tasks = tasks()
+        let sample = sample()
         var reply = SchedulerReply(.status)
         reply.driverVersion = inventory.driverVersion
         reply.runningTasks = tasks.count
         reply.status = ServerStatus(
             hostname: String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
-            version: ProductVersion.number, driver: nil, isDraining: isDraining,
-            gpus: inventory.gpus.enumerated().map { GPUStatus($1, allocatedMiB: allocated[$0]) }, tasks: tasks,
+            version: ProductVersion.number, driver: sample?.driver, isDraining: isDraining,
+            gpus: inventory.gpus.enumerated().map { index, gpu in
+                // The management library numbers GPUs in another order; the UUID is the same.
+                var status = sample?.gpus.first { $0.uuid == gpu.uuid } ?? GPUStatus(gpu, allocatedMiB: 0)
+                status.index = gpu.index
+                status.allocatedMiB = allocated[index]
+                return status
+            }, tasks: tasks,
             networks: Networks.list())
         return reply
     }

@@ -28,6 +28,18 @@ package protocol AllocationRunner: Sendable {
     func activity(of allocation: Int) -> Leases.Activity
 }
 
+/// What a server's management library tells of its GPUs.
+package struct GPUSample: Sendable {
+    /// The driver's version in words.
+    package var driver: String?
+    package var gpus: [GPUStatus]
+
+    package init(driver: String?, gpus: [GPUStatus]) {
+        self.driver = driver
+        self.gpus = gpus
+    }
+}
+
 /// The resource scheduler of a server: the only authority on which of its GPUs are free.
 ///
 /// It performs what the ``Scheduler`` and the ``Leases`` decide. Every request is a connection, and the connection that
@@ -52,15 +64,19 @@ package final class ResourceScheduler: Sendable {
     package let inventory: Inventory
     private let dispatcherPort: Int
     private let runner: any AllocationRunner
+    let sample: @Sendable () -> GPUSample?
 
     /// Serves the GPUs of an inventory.
+    ///
+    /// `sample` asks the management library, which may take some time; nil when that does not tell.
     package init(
         inventory: Inventory, facts: ServerFacts? = nil, dispatcherPort: Int, runner: any AllocationRunner,
-        settings: PoolSettings = PoolSettings()
+        settings: PoolSettings = PoolSettings(), sample: @escaping @Sendable () -> GPUSample? = { nil }
     ) {
         self.inventory = inventory
         self.dispatcherPort = dispatcherPort
         self.runner = runner
+        self.sample = sample
         var scheduler = Scheduler(gpus: inventory.gpus, facts: facts)
         _ = scheduler.handle(.settings(settings), at: 0)
         state = Mutex(State(scheduler: scheduler))

@@ -70,8 +70,12 @@ package struct AllocationStore: Sendable {
     }
 
     private func path(ofID id: String) throws(Failure) -> String {
-        guard AllocationRecord.isID(id) else { throw .unusable("'\(id)' is neither a path nor the ID of an allocation") }
-        for place in places where access("\(place.folder)/\(id).json", F_OK) == 0 { return "\(place.folder)/\(id).json" }
+        guard AllocationRecord.isID(id) else {
+            throw .unusable("'\(id)' is neither a path nor the ID of an allocation")
+        }
+        for place in places where access("\(place.folder)/\(id).json", F_OK) == 0 {
+            return "\(place.folder)/\(id).json"
+        }
         throw .none("there is no allocation \(id)")
     }
 

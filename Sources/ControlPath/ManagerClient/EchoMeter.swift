@@ -57,7 +57,8 @@ package struct EchoMeter {
             }
         }
         // Rounds that a slow network cut short count from the beginning.
-        let counted = nanoseconds.count > 2 * EchoMeter.warmUpRounds
+        let counted =
+            nanoseconds.count > 2 * EchoMeter.warmUpRounds
             ? nanoseconds.dropFirst(EchoMeter.warmUpRounds) : nanoseconds[...]
         let median = counted.sorted()[counted.count / 2]
         return Latency(microseconds: Int((median / 2 + 500) / 1000))

@@ -54,7 +54,7 @@ package final class ServerConversation: Sendable {
                     if reply.type == .granted { state.isGranted = true }
                     if reply.type == .released || reply.type == .ended { state.isReleased = true }
                 }
-                if !state.withLock({ $0.isLeft }) || reply.type == .released { receive(.said(reply)) }
+                if !state.withLock({ $0.isLeft }) { receive(.said(reply)) }
                 if reply.type == .refused || reply.type == .ended || reply.type == .released { break }
                 let isGranted = state.withLock { $0.isGranted }
                 let patience = isGranted ? Int32(SchedulerRequest.heartbeatSeconds) * 1000 : -1

@@ -33,7 +33,8 @@ package struct ServerReport {
 
     private func gpuCells(_ gpu: GPUStatus) -> [String] {
         [
-            "\(gpu.index)", gpu.name, gpu.utilizationPercent.map { "\($0)%" } ?? "-", gpu.usedMiB.map { "\($0)" } ?? "-",
+            "\(gpu.index)", gpu.name, gpu.utilizationPercent.map { "\($0)%" } ?? "-",
+            gpu.usedMiB.map { "\($0)" } ?? "-",
             "\(gpu.allocatedMiB)", "\(gpu.totalMiB)", gpu.temperatureCelsius.map { "\($0)C" } ?? "-",
             gpu.powerMilliwatts.map { "\(($0 + 500) / 1000)W" } ?? "-",
         ]

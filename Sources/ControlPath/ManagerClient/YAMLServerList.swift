@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import CYAML
 
-/// The YAML form of servers.conf:
+/// The YAML form of servers.conf.
 ///
 ///     servers:
 ///       - reachable: 10.202.122.248:56001
 ///         addresses:
 ///           - 10.202.122.248:56001
 ///
-/// A server may also be a plain address. Keys that are not known are passed over. Never follows the document deeper than
-/// this form goes, so nesting and aliases cost nothing.
+/// A server may also be a plain address. Keys that are not known are passed over. Never follows the document deeper
+/// than this form goes, so nesting and aliases cost nothing.
 struct YAMLServerList {
     /// What is wrong, and the line, 1 for the first.
     struct Failure: Error {
@@ -89,7 +89,8 @@ struct YAMLServerList {
 
 /// A parsed document of libyaml.
 ///
-/// SAFETY: the pointers that libyaml hands out are used only while the document lives, and numbers of nodes are its own.
+/// SAFETY: the pointers that libyaml hands out are used only while the document lives, and numbers of nodes are
+/// its own.
 private final class Document {
     typealias Node = Int32
 

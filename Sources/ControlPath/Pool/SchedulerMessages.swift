@@ -3,8 +3,8 @@
 /// A line of JSON to the resource scheduler.
 ///
 /// GPUs are *offered* to the connection that asked with `allocate`, and granted when it accepts: a client may wait at
-/// several servers, take the first offer and leave the others. The connection on which they were granted owns them: when
-/// it closes, for whatever reason, or says nothing for ``leaseSeconds``, the GPUs are free.
+/// several servers, take the first offer and leave the others. The connection on which they were granted owns them:
+/// when it closes, for whatever reason, or says nothing for ``leaseSeconds``, the GPUs are free.
 package struct SchedulerRequest: Sendable, Codable {
     package enum Kind: String, Sendable, Codable {
         /// What the server has and what is free.

@@ -180,8 +180,8 @@ package struct Scheduler: Sendable {
     /// Offers what fits, first come, first served, and tells the others their places.
     ///
     /// What each earlier waiting request needs stays reserved on every GPU that it could use. So a later request passes
-    /// it only where there is room for both at once, and cannot delay it, whichever task ends first. A request that only
-    /// its client's quota keeps waiting reserves nothing: the quota is no concern of other clients.
+    /// it only where there is room for both at once, and cannot delay it, whichever task ends first. A request that
+    /// only its client's quota keeps waiting reserves nothing: the quota is no concern of other clients.
     private mutating func offerToWaiting(_ now: Instant) -> [Action] {
         var actions: [Action] = []
         var reservedMiB = [Int](repeating: 0, count: gpus.count)

@@ -16,7 +16,7 @@ extension RemoteDriver {
         guard let endpoint = Endpoint(server) else {
             throw ConnectionFailure("BITFUSION_SERVER is neither host:port nor unix:/path: \(server)")
         }
-        guard let text = environment("BITFUSION_TICKET"), let ticket = bytes(ofHexadecimal: text) else {
+        guard let text = environment("BITFUSION_TICKET"), let ticket = Hello.ticket(hexadecimal: text) else {
             throw ConnectionFailure(
                 "BITFUSION_TICKET is not a ticket of \(2 * Hello.ticketByteCount) hexadecimal digits")
         }
@@ -77,16 +77,5 @@ extension RemoteDriver {
         guard let value = getenv(name) else { return nil }
         let text = String(cString: value)
         return text.isEmpty ? nil : text
-    }
-
-    private static func bytes(ofHexadecimal text: String) -> [UInt8]? {
-        let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
-        guard digits.count == 2 * Hello.ticketByteCount else { return nil }
-        var bytes: [UInt8] = []
-        for index in stride(from: 0, to: digits.count, by: 2) {
-            guard let high = digits[index], let low = digits[index + 1] else { return nil }
-            bytes.append(UInt8(high << 4 | low))
-        }
-        return bytes
     }
 }

@@ -2,10 +2,16 @@
 
 /// The first 64 bytes of a data connection, sent by the client: who it is and which allocation it belongs to.
 ///
-/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, ticket 32 bytes, process id `u32`, flags `u32` (0),
-/// the program's short name in UTF-8 and zeros, 16 bytes. Another major version is refused; a higher minor version is
-/// spoken down to.
+/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, ticket 32 bytes, process id `u32`, purpose `u8`, 3
+/// bytes of zero, the program's short name in UTF-8 and zeros, 16 bytes. Another major version is refused; a higher
+/// minor version is spoken down to.
 package struct Hello: Sendable, Equatable {
+    /// Which interface the connection serves.
+    package enum Purpose: UInt8, Sendable {
+        case cuda = 0
+        case management = 1
+    }
+
     package static let byteCount = 64
     package static let magic: UInt32 = 0x5543_4642  // "BFCU"
     package static let major: UInt16 = 1
@@ -19,14 +25,16 @@ package struct Hello: Sendable, Equatable {
     /// The secret that the scheduler gave out with the allocation.
     package var ticket: [UInt8]
     package var processID: UInt32
+    package var purpose: Purpose
     /// The last part of the program's path, for logs and tools.
     package let programName: String
 
     package init(
-        ticket: [UInt8], processID: UInt32, programName: String = "", major: UInt16 = Hello.major,
-        minor: UInt16 = Hello.minor
+        ticket: [UInt8], processID: UInt32, purpose: Purpose = .cuda, programName: String = "",
+        major: UInt16 = Hello.major, minor: UInt16 = Hello.minor
     ) {
         precondition(ticket.count == Hello.ticketByteCount, "a ticket has 32 bytes")
+        self.purpose = purpose
         self.programName = shortened(programName, toBytes: Hello.programNameByteCount - 1)
         self.ticket = ticket
         self.processID = processID
@@ -36,7 +44,7 @@ package struct Hello: Sendable, Equatable {
 
     /// Reads a hello.
     ///
-    /// Throws ``WireError/notThisProtocol`` unless it begins with the magic and has its full length.
+    /// Throws ``WireError/notThisProtocol`` unless it begins with the magic, has its full length and a known purpose.
     package init(bytes: [UInt8]) throws(WireError) {
         guard bytes.count == Hello.byteCount, littleEndian(bytes, at: 0, count: 4) == UInt64(Hello.magic) else {
             throw .notThisProtocol
@@ -45,8 +53,22 @@ package struct Hello: Sendable, Equatable {
         minor = UInt16(littleEndian(bytes, at: 6, count: 2))
         ticket = Array(bytes[8..<40])
         processID = UInt32(littleEndian(bytes, at: 40, count: 4))
+        guard let purpose = Purpose(rawValue: bytes[44]) else { throw .notThisProtocol }
+        self.purpose = purpose
         let name = bytes[Hello.programNameOffset...].prefix { $0 != 0 }
         programName = shortened(String(decoding: name, as: UTF8.self), toBytes: Hello.programNameByteCount - 1)
+    }
+
+    /// A ticket as the environment carries it; nil when the text is none.
+    package static func ticket(hexadecimal text: String) -> [UInt8]? {
+        let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
+        guard digits.count == 2 * Hello.ticketByteCount else { return nil }
+        var bytes: [UInt8] = []
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = digits[index], let low = digits[index + 1] else { return nil }
+            bytes.append(UInt8(high << 4 | low))
+        }
+        return bytes
     }
 
     private static let programNameOffset = byteCount - programNameByteCount
@@ -54,7 +76,7 @@ package struct Hello: Sendable, Equatable {
     package var bytes: [UInt8] {
         var bytes = littleEndianBytes(UInt64(Hello.magic), count: 4)
         bytes += littleEndianBytes(UInt64(major), count: 2) + littleEndianBytes(UInt64(minor), count: 2)
-        bytes += ticket + littleEndianBytes(UInt64(processID), count: 4)
+        bytes += ticket + littleEndianBytes(UInt64(processID), count: 4) + [purpose.rawValue]
         bytes += [UInt8](repeating: 0, count: Hello.programNameOffset - bytes.count) + programName.utf8
         return bytes + [UInt8](repeating: 0, count: Hello.byteCount - bytes.count)
     }
@@ -86,6 +108,8 @@ package struct HelloReply: Sendable, Equatable {
     package static let headerByteCount = 16
     /// A description of a full server is about 1 KiB for each GPU.
     package static let bodyBytesMax = 1 << 20
+    /// The body of an acceptance when the purpose is management; a server that does not know that one has another.
+    package static let managementBody = Array("NVML".utf8)
 
     package var major: UInt16 = Hello.major
     package var minor: UInt16 = Hello.minor

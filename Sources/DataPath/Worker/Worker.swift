@@ -4,6 +4,7 @@ import CSystem
 import Driver
 import Glibc
 package import HostDriver
+import HostManagement
 import PartitionedDriver
 import Session
 import Synchronization
@@ -56,6 +57,7 @@ package enum Worker {
             return 1
         }
         guard let host = prepared.withLock({ $0?.driver }) else { return 1 }
+        if hello.purpose == .management { return manage(connection, host, hello, configuration) }
         configuration.slot.setClient(processID: hello.processID, name: hello.programName)
         let driver = PartitionedDriver(host, devices: configuration.devices, slot: configuration.slot)
         do {
@@ -79,7 +81,7 @@ package enum Worker {
         }
     }
 
-    private static func refuse(_ connection: Connection, _ sentence: String) {
+    static func refuse(_ connection: Connection, _ sentence: String) {
         _ = HelloReply(refusal: .noWorker, sentence: sentence).bytes.withUnsafeBytes { connection.write($0) }
     }
 }

@@ -6,7 +6,10 @@ import ArgumentParser
 struct BitfusionServer: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitfusion-server", abstract: "The daemon of a GPU server, and the processes that it starts.",
-        subcommands: [ManagerCommand.self, WorkerCommand.self, ProbeCommand.self, LocalDispatcherCommand.self])
+        subcommands: [
+            ManagerCommand.self, WorkerCommand.self, ProbeCommand.self, SampleCommand.self,
+            LocalDispatcherCommand.self,
+        ])
 
     static func main() {
         do {

@@ -38,7 +38,9 @@ struct ManagerCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The address to listen at.", valueName: "address"))
     var bind = "0.0.0.0"
 
-    @Option(name: .customLong("srs-port"), help: "The port of the resource scheduler; 0 takes a free one.")
+    @Option(
+        name: [.customLong("srs-port"), .customLong("srs_port")],
+        help: "The port of the resource scheduler; 0 takes a free one.")
     var schedulerPort = 56001
 
     @Option(name: .customLong("dispatcher-port"), help: "The port of the dispatcher; 0 takes a free one.")
@@ -96,6 +98,7 @@ struct ManagerCommand: ParsableCommand {
         dispatcherListener.stop()
         service.scheduler.stop()
         service.dispatcher.stop()
+        service.sampler.stop()
     }
 
     private var settings: SettingsFile { SettingsFile(path: dataFolder + "/settings.json") }
@@ -143,13 +146,16 @@ struct ManagerCommand: ParsableCommand {
 private struct Service {
     let scheduler: ResourceScheduler
     let dispatcher: Dispatcher
+    let sampler: ManagementSampler
 
     init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings) {
         let admissions = Admissions(choice, inventory)
         dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
+        sampler = ManagementSampler(driver: choice)
         scheduler = ResourceScheduler(
             inventory: inventory, facts: inventory.facts, dispatcherPort: dispatcherPort, runner: dispatcher,
-            settings: settings)
+            settings: settings
+        ) { [sampler] in sampler.sample().map { GPUSample(driver: $0.driver, gpus: $0.gpus) } }
         admissions.set(scheduler)
     }
 

@@ -33,6 +33,9 @@ struct ApplicationCommand {
         path = try ApplicationCommand.find(first)
     }
 
+    /// Whether words that begin where an application may stand ask for the command's help.
+    static func asksForHelp(_ words: [String]) -> Bool { words.first == "-h" || words.first == "--help" }
+
     private static func find(_ name: String) throws -> String {
         if name.contains("/") {
             guard access(name, F_OK) == 0 else {

@@ -12,7 +12,8 @@ struct Bitfusion: ParsableCommand {
             CommandGroup(
                 name: "Client",
                 subcommands: [
-                    ClientCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self, RunCommand.self, StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                    ClientCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self, RunCommand.self,
+                    StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
                 ]),
             CommandGroup(name: "Server", subcommands: [ManagerCommand.self]),
         ])

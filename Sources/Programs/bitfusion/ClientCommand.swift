@@ -30,10 +30,13 @@ struct ClientCommand: ParsableCommand {
     @Flag(help: "Print nothing but failures.")
     var quiet = false
 
-    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.")
+    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.", completion: .file())
     var application: [String] = []
 
     func run() throws {
+        if ApplicationCommand.asksForHelp(application) {
+            return print(Bitfusion.helpMessage(for: ClientCommand.self))
+        }
         try reporting {
             let command = try ApplicationCommand(application)
             let library = try InstalledFiles.clientLibraryFolder()

@@ -45,6 +45,8 @@ final class GrantedGPUs: Sendable {
         switch message {
         case .said(let reply) where reply.type == .warning:
             printError("bitfusion: server \(server): \(reply.message ?? "")")
+        // This program has asked for it.
+        case .said(let reply) where reply.type == .released: break
         case .said(let reply):
             let reason = reply.message ?? "the server has ended the allocation"
             printError("bitfusion: server \(server): \(reason)")

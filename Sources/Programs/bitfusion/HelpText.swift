@@ -16,7 +16,9 @@ enum HelpText {
     }
 
     /// The names of the commands, for completions.
-    static var names: [String] { groups.flatMap(\.commands).filter { $0.configuration.shouldDisplay }.map { $0.names[0] } }
+    static var names: [String] {
+        groups.flatMap(\.commands).filter { $0.configuration.shouldDisplay }.map { $0.names[0] }
+    }
 
     static var overview: String {
         let shown = groups.map { group in

@@ -5,7 +5,9 @@ import Glibc
 
 /// Starts the process that holds an allocation, and waits until it has one.
 enum Holder {
-    /// The path of the allocation's file. The holder has reported on standard error what went wrong.
+    /// The path of the allocation's file.
+    ///
+    /// Throws ``Reported`` when the holder has reported on standard error what went wrong.
     static func start(options: [String]) throws -> String {
         var ends: [Int32] = [0, 0]
         guard csystem_pipe(&ends) == 0 else { throw Failure(.configuration, "cannot make a pipe: \(errnoText())") }
@@ -46,7 +48,8 @@ enum Holder {
         var pid = pid_t()
         let code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, environ)
         guard code == 0 else {
-            throw Failure(.configuration, "cannot start the process that holds the GPUs: \(String(cString: strerror(code)))")
+            throw Failure(
+                .configuration, "cannot start the process that holds the GPUs: \(String(cString: strerror(code)))")
         }
         return pid
     }

@@ -34,7 +34,9 @@ struct Launcher {
         let child = try start(signals.block())
         var killAt: Int64?
         while true {
-            guard let information = holder == nil ? signals.wait() : signals.next(milliseconds: Launcher.holderMilliseconds)
+            guard
+                let information = holder == nil
+                    ? signals.wait() : signals.next(milliseconds: Launcher.holderMilliseconds)
             else {
                 killAt = endWithHolder(child, killAt)
                 continue
@@ -46,8 +48,10 @@ struct Launcher {
                 let ending = status & 0x7F
                 return ending == 0 ? (status >> 8) & 0xFF : 128 + ending
             }
-            // A key press reaches the application without us; what was sent to this process is passed on.
-            if information.si_code != SI_KERNEL_CODE { kill(child, signal) }
+            // A key press reaches the application without us; what was sent to this process is passed on. Of the end of
+            // the terminal the kernel tells the leader of the session only.
+            let isLeadersOnly = signal == SIGHUP && getsid(0) == getpid()
+            if information.si_code != SI_KERNEL_CODE || isLeadersOnly { kill(child, signal) }
         }
     }
 

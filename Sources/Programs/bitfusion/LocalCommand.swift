@@ -21,10 +21,13 @@ struct LocalCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Drive this libcuda.so.1 instead of the system's.", valueName: "path"))
     var driver: String?
 
-    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.")
+    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.", completion: .file())
     var application: [String] = []
 
     func run() throws {
+        if ApplicationCommand.asksForHelp(application) {
+            return print(Bitfusion.helpMessage(for: LocalCommand.self))
+        }
         try reporting {
             let command = try ApplicationCommand(application)
             let library = try InstalledFiles.clientLibraryFolder()

@@ -5,7 +5,9 @@ import Glibc
 /// `bitfusion manager`: replaces this process by the server's program.
 struct ManagerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "manager", abstract: "Run Bitfusion manager server")
+        commandName: "manager", abstract: "Run Bitfusion manager server",
+        // The server's program describes itself.
+        helpNames: [])
 
     @Argument(parsing: .allUnrecognized, help: .hidden)
     var arguments: [String] = []

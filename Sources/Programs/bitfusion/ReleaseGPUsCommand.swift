@@ -10,8 +10,8 @@ struct ReleaseGPUsCommand: ParsableCommand {
         commandName: "release_gpus",
         abstract: "Release GPUs back into a shared pool. Options must match a previous request_gpus command",
         discussion: """
-            Releases the allocation of -f or of BITFUSION_ALLOCATION, otherwise the newest. Applications that still run \
-            in it are ended.
+            Releases the allocation of -f or of BITFUSION_ALLOCATION, otherwise the newest. Applications that still \
+            run in it are ended.
 
             EXIT STATUS
               0   the GPUs are free; with -q also when there was no allocation
@@ -28,7 +28,8 @@ struct ReleaseGPUsCommand: ParsableCommand {
 
     @Option(
         name: [.customShort("f"), .customLong("file")],
-        help: ArgumentHelp("The allocation's file, or its ID.", valueName: "file"), completion: .file(extensions: ["json"]))
+        help: ArgumentHelp("The allocation's file, or its ID.", valueName: "file"),
+        completion: .file(extensions: ["json"]))
     var file: String?
 
     @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Do not mind when there is no allocation.")
@@ -69,7 +70,8 @@ struct ReleaseGPUsCommand: ParsableCommand {
             guard monotonicMilliseconds() < deadline else {
                 throw Failure(
                     .noServer,
-                    "server \(entry.record.server) does not confirm the release; its holder (process \(holder.pid)) waits on")
+                    "server \(entry.record.server) does not confirm the release; its holder (process \(holder.pid)) waits on"
+                )
             }
             usleep(5_000)
         }

@@ -10,9 +10,9 @@ struct RequestGPUsCommand: ParsableCommand {
         commandName: "request_gpus", abstract: "Request GPUs from a shared pool",
         usage: "bitfusion request_gpus -n <count> [options]",
         discussion: """
-            The GPUs stay allocated until 'bitfusion release_gpus', however many applications 'bitfusion client' runs on \
-            them meanwhile, from this shell or another. A process in the background holds them; when it ends, so does \
-            the allocation.
+            The GPUs stay allocated until 'bitfusion release_gpus', however many applications 'bitfusion client' runs \
+            on them meanwhile, from this shell or another. A process in the background holds them; when it ends, so \
+            does the allocation.
 
             With --export, a line for the shell goes to standard output, which names the allocation for the commands \
             that follow: eval "$(bitfusion request_gpus -n 1 --export)". Without it they take the user's newest one.
@@ -81,7 +81,8 @@ extension AllocationStore {
             switch error {
             case .none(let reason):
                 throw bitfusion.Failure(.noServer, "\(reason); 'bitfusion request_gpus -n 1' makes one")
-            case .ended(let reason): throw bitfusion.Failure(.noServer, "\(reason); 'bitfusion request_gpus' makes another")
+            case .ended(let reason):
+                throw bitfusion.Failure(.noServer, "\(reason); 'bitfusion request_gpus' makes another")
             case .unusable(let reason): throw bitfusion.Failure(.configuration, reason)
             }
         }

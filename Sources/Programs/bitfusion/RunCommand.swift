@@ -32,7 +32,7 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Print nothing but failures.")
     var quiet = false
 
-    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.")
+    @Argument(parsing: .captureForPassthrough, help: "The application and its arguments.", completion: .file())
     var application: [String] = []
 
     func run() throws {
