@@ -7,7 +7,7 @@ import Testing
 
 @testable import PartitionedDriver
 
-/// What a partition counts of a driver, and gives back exactly (ARC-11 of a whole allocation: the sum is limited).
+/// What a partition counts of a driver, and gives back exactly: ARC-14, for all processes of an allocation.
 @Suite struct PartitionTests {
     /// Two processes of one allocation of 64 MiB, each with its own driver of a larger GPU.
     private struct Pair {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A partition holds for all processes of an allocation together, whatever way they take device memory (ARC-11, CLI-18).
+"""A partition holds for all processes of an allocation together, whatever way they take device memory (ARC-14).
 
 The programs try to have more than they were given. What CUDA tells each of them stays what is true.
 """
