@@ -41,8 +41,9 @@ extension Argument {
         case .device(let handle):
             guard let index = DeviceHandle.index(of: handle, count: deviceCount) else { throw .invalidArgument }
             question.write(UInt32(index))
-        case .madeDevice(let place), .result(let place, _):
+        case .madeDevice(let place):
             guard place != nil else { throw .invalidArgument }
+        case .result: break
         case .number(let number, let byteCount):
             if byteCount == 8 { question.write(number) } else { question.write(UInt32(truncatingIfNeeded: number)) }
         case .text(let text):
@@ -70,6 +71,17 @@ extension Argument {
             question.write(UInt32(count))
             for byte in UnsafeRawBufferPointer(start: place, count: Int(count) * byteCount) { question.write(byte) }
         }
+    }
+
+    /// Whether a caller wants something: of several results it may leave some out, but not all.
+    static func hasPlace(_ arguments: [Argument]) -> Bool {
+        var isMissing = false
+        for argument in arguments {
+            guard case .result(let place, _) = argument else { continue }
+            if place != nil { return true }
+            isMissing = true
+        }
+        return !isMissing
     }
 
     /// The structure behind a pointer, as long as its first word says.

@@ -54,7 +54,7 @@ extension Library {
     }
 
     /// At most `room` processes; `count` becomes the number of them, or of those that there should be room for.
-    private func computeProcesses(
+    func computeProcesses(
         _ device: UnsafeMutableRawPointer?, room: UInt32, _ count: inout UInt32
     ) -> (status: UInt32, processes: [nvmlProcessInfo_t]) {
         let byteCount = MemoryLayout<nvmlProcessInfo_t>.stride

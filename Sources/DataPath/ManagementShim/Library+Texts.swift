@@ -40,25 +40,4 @@ extension Library {
             }
         return UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
     }
-
-    /// The table of functions outside the public interface without which nvidia-smi refuses to run.
-    ///
-    /// Every entry says that it is not supported, which nvidia-smi shows as N/A.
-    func nvmlInternalGetExportTable(_ table: UnsafeMutableRawPointer?, _ uuid: UnsafeMutableRawPointer?) -> UInt32 {
-        store(UnsafeRawPointer(ExportTable.entries), at: table)
-    }
-}
-
-private enum ExportTable {
-    typealias Entry = @convention(c) () -> UInt32
-
-    /// More than the 244 entries that nvidia-smi 535 was seen to call.
-    static let entryCount = 600
-
-    // SAFETY: written once, before the first reader sees it, and never freed.
-    nonisolated(unsafe) static let entries: UnsafeMutablePointer<Entry> = {
-        let entries = UnsafeMutablePointer<Entry>.allocate(capacity: entryCount)
-        entries.initialize(repeating: { UInt32(NVML_ERROR_NOT_SUPPORTED) }, count: entryCount)
-        return entries
-    }()
 }

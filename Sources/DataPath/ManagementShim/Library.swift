@@ -63,6 +63,7 @@ final class Library: @unchecked Sendable {
             }
             defer { if isAlone { _ = shutDown() } }
             guard let source else { return NVMLCode.uninitialized }
+            guard Argument.hasPlace(arguments) else { return NVMLCode.invalidArgument }
             var question = PayloadWriter()
             do throws(Refusal) {
                 for argument in arguments { try argument.write(to: &question, deviceCount: deviceCount) }

@@ -60,6 +60,7 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetUtilizationRates: numbers(0, 0)
         // NVML_BRAND_UNKNOWN.
         case .nvmlDeviceGetBrand: numbers(0)
+        case .nvmlDeviceGetArchitecture: numbers(architecture)
         // Off: nothing stays loaded when no program uses the GPU.
         case .nvmlDeviceGetPersistenceMode: numbers(0)
         // Default: several processes may use the GPU.
@@ -69,6 +70,20 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetP2PStatus, .nvmlDeviceGetTopologyCommonAncestor, .nvmlDeviceOnSameBoard:
             try pair(call, ordinal, &question)
         default: ManagementAnswer(NVMLCode.notSupported)
+        }
+    }
+
+    /// The number of the architecture that has the compute capability: 6 for Turing.
+    private var architecture: UInt32 {
+        switch (inventory.capabilityMajor, inventory.capabilityMinor) {
+        case (...5, _): 3
+        case (6, _): 4
+        case (7, ..<5): 5
+        case (7, _): 6
+        case (8, 9): 8
+        case (8, _): 7
+        case (9, _): 9
+        default: 10
         }
     }
 
