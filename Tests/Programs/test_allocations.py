@@ -197,6 +197,22 @@ def test_restart_of_the_server(user, shared_gpu):
     assert "has ended" in finished.stderr and user.files() == []
 
 
+def test_release_from_another_machine(user):
+    """Where the holder cannot be reached, the server is asked with the ticket; the holder ends with the allocation."""
+    user.requests("-n", 1)
+    file, = user.files()
+    holder = user.holder()
+    description = json.loads(file.read_text())
+    description["holder"]["hostname"] = "another.example"
+    file.write_text(json.dumps(description))
+    assert user.types("client", "--quiet", "--", PROGRAMS / "vector_add").returncode == 0
+    released = user.types("release_gpus", "-f", file)
+    assert released.returncode == 0, str(released)
+    assert user.daemon.is_idle() and eventually(lambda: not alive(holder), NO_HANG)
+    user.types("release_gpus", "-q")
+    assert user.files() == []
+
+
 def alive(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

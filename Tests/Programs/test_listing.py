@@ -99,7 +99,9 @@ def test_smi(two, nobody):
     lines = finished.stdout.splitlines()
     assert {len(line) for line in lines} == {90}
     assert lines[1].startswith(f"| {two[1].address} ")
-    assert sum("0       MB / 12000   MB" in line for line in lines) == 2
+    assert re.search(r"Driver Version: [\d.]+ \|$", lines[1])
+    # Virtual and physical memory of two GPUs.
+    assert sum("0       MB / 12000   MB" in line for line in lines) == 4
     assert lines[-2].strip("| ") == nobody and lines[-1] == lines[-3] == "+" + "-" * 88 + "+"
 
 

@@ -160,9 +160,10 @@ def test_filters(daemons):
 
     hostname = os.uname().nodename
     for filters in (["device.name=Soft"], ["device.id=1"], ["device.phy-memory>=2048"], ["server.cuda-version>=12"],
-                    [f"server.hostname={hostname}"], ["server.hostname=other", f"server.hostname={hostname}"]):
+                    [f"server.hostname={hostname}"], ["server.driver-version>=500"],
+                    ["server.driver-version=575.00.00"], ["server.hostname=other", f"server.hostname={hostname}"]):
         assert status(*filters).returncode == 0, filters
-    for filters in (["device.name=A100"], ["device.id=7"], ["device.name=Soft", "server.hostname=other"]):
+    for filters in (["device.name=A100"], ["device.id=7"], ["server.driver-version<=500.1"], ["device.name=Soft", "server.hostname=other"]):
         refused = status(*filters)
         assert refused.returncode == NO_GPUS and "filter" in refused.stderr, f"{filters}: {refused}"
     wrong = status("colour=red")

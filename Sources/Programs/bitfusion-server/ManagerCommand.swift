@@ -153,7 +153,8 @@ private struct Service {
         dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
         sampler = ManagementSampler(driver: choice)
         scheduler = ResourceScheduler(
-            inventory: inventory, facts: inventory.facts, dispatcherPort: dispatcherPort, runner: dispatcher,
+            inventory: inventory, facts: inventory.facts(driver: sampler.sample()?.driver),
+            dispatcherPort: dispatcherPort, runner: dispatcher,
             settings: settings
         ) { [sampler] in sampler.sample().map { GPUSample(driver: $0.driver, gpus: $0.gpus) } }
         admissions.set(scheduler)
@@ -172,12 +173,12 @@ private struct Service {
 
 extension Inventory {
     /// What filters may ask of this server.
-    fileprivate var facts: ServerFacts {
+    fileprivate func facts(driver: String?) -> ServerFacts {
         var name = [CChar](repeating: 0, count: 256)
         gethostname(&name, name.count - 1)
         return ServerFacts(
             hostname: String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
             addresses: Networks.list().map(\.address), hasRDMA: access("/sys/class/infiniband", F_OK) == 0,
-            cudaVersion: "\(driverVersion / 1000).\(driverVersion % 1000 / 10)", driverVersion: nil)
+            cudaVersion: "\(driverVersion / 1000).\(driverVersion % 1000 / 10)", driverVersion: driver)
     }
 }
