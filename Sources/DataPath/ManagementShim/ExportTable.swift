@@ -10,12 +10,14 @@ import Management
 enum ExportTable {
     private typealias Entry = @convention(c) () -> UInt32
     private typealias Ask = @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<UInt32>?) -> UInt32
-    private typealias List = @convention(c) (
-        UnsafeMutableRawPointer?, UnsafeMutablePointer<UInt32>?, UnsafeMutableRawPointer?
-    ) -> UInt32
-    private typealias Ancestor = @convention(c) (
-        UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafeMutableRawPointer?
-    ) -> UInt32
+    private typealias List =
+        @convention(c) (
+            UnsafeMutableRawPointer?, UnsafeMutablePointer<UInt32>?, UnsafeMutableRawPointer?
+        ) -> UInt32
+    private typealias Ancestor =
+        @convention(c) (
+            UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafeMutableRawPointer?
+        ) -> UInt32
 
     /// More than the 244 entries that nvidia-smi 535 was seen to call.
     private static let entryCount = 600

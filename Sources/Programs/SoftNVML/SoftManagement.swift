@@ -67,6 +67,7 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetComputeMode: numbers(0)
         // They belong to the processes that drive the software GPU.
         case .nvmlDeviceGetComputeRunningProcesses_v3: numbers(0)
+        case .nvmlDeviceGetFieldValues: try noFields(&question)
         case .nvmlDeviceGetP2PStatus, .nvmlDeviceGetTopologyCommonAncestor, .nvmlDeviceOnSameBoard:
             try pair(call, ordinal, &question)
         default: ManagementAnswer(NVMLCode.notSupported)
@@ -150,6 +151,24 @@ final class SoftManagement: ManagementSource {
         let info = nvmlMemory_v2_t(version: memoryInfoVersion, total: total, reserved: 0, free: total, used: 0)
         var writer = PayloadWriter()
         writer.write(block: withUnsafeBytes(of: info) { Array($0) })
+        return ManagementAnswer(NVMLCode.success, bytes: writer.bytes)
+    }
+
+    /// Says of each field that it is not supported.
+    ///
+    /// Callers look at the fields' own result codes, whatever the call itself returns.
+    private func noFields(_ question: inout ValueReader) throws(MalformedQuestion) -> ManagementAnswer {
+        let byteCount = MemoryLayout<nvmlFieldValue_t>.size
+        let count = Int(try question.value(UInt32.self))
+        guard count <= ManagementLimits.structureBytesMax / byteCount else { throw MalformedQuestion() }
+        var writer = PayloadWriter()
+        for _ in 0..<count {
+            var field = nvmlFieldValue_t()
+            let bytes = try question.bytes(byteCount)
+            withUnsafeMutableBytes(of: &field) { $0.copyBytes(from: bytes) }
+            field.nvmlReturn = NVMLCode.notSupported
+            withUnsafeBytes(of: field) { bytes in bytes.forEach { writer.write($0) } }
+        }
         return ManagementAnswer(NVMLCode.success, bytes: writer.bytes)
     }
 

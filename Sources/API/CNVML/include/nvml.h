@@ -66,6 +66,17 @@ typedef struct {
     unsigned int memory;  // percent of time memory was being read or written
 } nvmlUtilization_t;
 
+// One of several values that are asked for at once.
+typedef struct {
+    unsigned int fieldId;
+    unsigned int scopeId;
+    long long timestamp;    // microseconds
+    long long latencyUsec;
+    unsigned int valueType;
+    unsigned int nvmlReturn;  // of this field alone
+    unsigned long long value;
+} nvmlFieldValue_t;
+
 // A running process in the lists of the first form, and in those of the second and the third.
 typedef struct {
     unsigned int pid;
