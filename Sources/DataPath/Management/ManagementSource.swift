@@ -17,7 +17,7 @@ package final class ManagementSourceBox {
 ///
 /// A device is its number (`UInt32`); a value has its C size; a text, or a structure that holds its own size, has its
 /// length (`UInt32`) in front; a structure of fixed size is its bytes. A buffer for a text and a block are the room for
-/// them, a list is the number of elements that there is room for, each a `UInt32`. Places for results are not mentioned.
+/// them, a list is the number of elements that there is room for, each a `UInt32`. Places for results are left out.
 package struct ManagementQuestion: Hashable, Sendable {
     package let call: ManagementCall
     package let bytes: [UInt8]
