@@ -77,7 +77,7 @@ let package = Package(
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
-        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [

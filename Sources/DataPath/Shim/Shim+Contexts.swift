@@ -194,10 +194,14 @@ extension Shim {
 
     // MARK: Waiting and peers
 
-    func cuCtxSynchronize() throws(CUDAError) { try driver.cuCtxSynchronize(try activeContext().handle) }
+    func cuCtxSynchronize() throws(CUDAError) {
+        try driver.cuCtxSynchronize(try activeContext().handle)
+        try throwLearntFailure()
+    }
 
     func cuCtxSynchronize_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
         try driver.cuCtxSynchronize(try context(ctx).handle)
+        try throwLearntFailure()
     }
 
     func cuCtxEnablePeerAccess(_ peerContext: OpaquePointer?, _ Flags: UInt32) throws(CUDAError) {

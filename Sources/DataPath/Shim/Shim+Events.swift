@@ -52,6 +52,7 @@ extension Shim {
     func cuEventSynchronize(_ hEvent: OpaquePointer?) throws(CUDAError) {
         let event = try events.object(hEvent)
         try driver.cuEventSynchronize(try event.context.handle, hEvent: event.handle)
+        try throwLearntFailure()
     }
 
     func cuEventElapsedTime(

@@ -36,6 +36,7 @@ extension Shim {
     func cuStreamSynchronize(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
         let target = try target(hStream, defaultStream)
         try driver.cuStreamSynchronize(target.context, hStream: target.stream)
+        try throwLearntFailure()
     }
 
     func cuStreamQuery(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
@@ -101,7 +102,13 @@ extension Shim {
     }
 
     private func enqueue(_ call: HostCall, on target: StreamTarget) throws(CUDAError) {
-        try driver.cuLaunchHostFunc(target.context, stream: target.stream) { call.run() }
+        try driver.cuLaunchHostFunc(target.context, stream: target.stream) { [shared] in
+            ThreadState.current.pointee.isInHostFunction = true
+            call.run()
+            ThreadState.current.pointee.isInHostFunction = false
+            // Before the stream goes on, to work that was handed everything when it was enqueued.
+            if shared.isUsed { shared.handOverAll() }
+        }
     }
 
     // MARK: What is known of a stream

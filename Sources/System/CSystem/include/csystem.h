@@ -2,6 +2,7 @@
 // What Swift cannot say of the system's C interface: variadic calls and C's standard streams.
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 
@@ -72,3 +73,12 @@ int csystem_pipe(int ends[2]);
 /// Stops this process as Ctrl-Z does, until it is continued. Meanwhile a child sends the bytes over the socket every so
 /// many seconds; it ends with this process, however that ends. No socket (-1): nobody is told anything.
 void csystem_stop_while_sending(int socket, const void *bytes, size_t count, unsigned seconds);
+
+/// Calls `handle` with the address of every access to memory that is mapped without the right for it (SIGSEGV with
+/// SEGV_ACCERR), on the thread that made it. True: the access is made again. Otherwise, and for every other fault, what
+/// the process had set for the signal before happens. -1 with errno when that cannot be set.
+int csystem_catch_faults(bool (*handle)(uintptr_t address, bool is_write));
+
+/// Maps a file in memory: readable and writable, anywhere (NULL), or in place of what is at an address, without access.
+/// NULL when that fails.
+void *csystem_map_file(int descriptor, void *at, size_t count);
