@@ -46,7 +46,8 @@ class BootedSystem(scratch_system.ScratchSystem):
         self.do("rm", "-f", "/usr/sbin/policy-rc.d")
         self.path("/etc/machine-id").write_text(uuid.uuid4().hex + "\n")
         self.container = Running(
-            ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "sh", "-c", BOOT, "sh", self.folder, self.name])
+            ["setpriv", "--pdeathsig=KILL", "nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt",
+             "sh", "-c", BOOT, "sh", self.folder, self.name])
         eventually(lambda: self.find_leader() or self.container.process.poll() is not None, PATIENCE)
         if self.leader is None:
             pytest.skip(f"no container can be started here: {self.container.end()}")

@@ -53,8 +53,9 @@ class ScratchSystem:
         self.folder = tempfile.mkdtemp(prefix="bitfusion-system-")
         self.started = []
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", PREPARE + "exec sleep infinity", "sh", self.folder, *map(str, shared)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+            # It ends with this process, however that ends.
+            ["unshare", "--mount", "sh", "-c", PREPARE + "exec cat", "sh", self.folder, *map(str, shared)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         answered, _, _ = select.select([self.holder.stdout], [], [], PATIENCE)
         if not answered or self.holder.stdout.readline() != b"ready\n":
             self.end()
@@ -106,6 +107,7 @@ class ScratchSystem:
         if self.holder.poll() is None:
             os.killpg(self.holder.pid, signal.SIGKILL)
         self.holder.wait()
+        self.holder.stdin.close()
         self.holder.stdout.close()
         # Nothing is mounted on it here.
         os.rmdir(self.folder)

@@ -98,6 +98,15 @@ def test_stop_ends_programs_and_start_serves_again(server):
     assert eventually(lambda: works(server), PATIENCE)
 
 
+def test_is_started_again_when_it_dies(server):
+    """SVC-01: with all its processes."""
+    assert eventually(lambda: works(server), PATIENCE)
+    before = shown(server, "MainPID")["MainPID"]
+    server.do("kill", "-KILL", before)
+    assert eventually(lambda: works(server), PATIENCE)
+    assert shown(server, "MainPID")["MainPID"] not in (before, "0")
+
+
 def test_wrong_options_are_not_tried_again(server):
     """SVC-09: the journal has the reason; with the options put right, restart helps."""
     assert eventually(lambda: works(server), PATIENCE)
