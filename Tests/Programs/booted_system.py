@@ -16,6 +16,7 @@ from conftest import PATIENCE, Running, descendants, eventually
 BOOT = """
 set -e
 umount -l "$1/root/proc" "$1/root/dev"
+mount -t proc none /proc
 mount -t tmpfs none /run
 for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
     if [ -e "$hierarchy/cgroup.procs" ]; then
@@ -46,8 +47,9 @@ class BootedSystem(scratch_system.ScratchSystem):
         self.do("rm", "-f", "/usr/sbin/policy-rc.d")
         self.path("/etc/machine-id").write_text(uuid.uuid4().hex + "\n")
         self.container = Running(
-            ["setpriv", "--pdeathsig=KILL", "nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt",
-             "sh", "-c", BOOT, "sh", self.folder, self.name])
+            # With this process end the first one of the inner process namespace and all that is in it.
+            ["setpriv", "--pdeathsig=KILL", "nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "unshare", "--pid", "--fork",
+             "--kill-child", "sh", "-c", BOOT, "sh", self.folder, self.name])
         eventually(lambda: self.find_leader() or self.container.process.poll() is not None, PATIENCE)
         if self.leader is None:
             pytest.skip(f"no container can be started here: {self.container.end()}")
