@@ -23,10 +23,11 @@ struct ReadersGroup {
 
     /// What is not allowed and who can change that, in one line.
     func refusal(of path: String) -> String {
-        "\(path) is for members of the group '\(name)' only"
-            + (hasJoined
-                ? ", which '\(User.name)' has joined since this login: log in again, or run 'newgrp \(name)'"
-                : "; an administrator adds you with 'usermod -aG \(name) \(User.name)', which holds from your next login")
+        let help =
+            hasJoined
+            ? ", which '\(User.name)' has joined since this login: log in again, or run 'newgrp \(name)'"
+            : "; an administrator adds you with 'usermod -aG \(name) \(User.name)', which holds from your next login"
+        return "\(path) is for members of the group '\(name)' only" + help
     }
 
     /// The file, or the innermost folder on the way to it of which something can be told.
