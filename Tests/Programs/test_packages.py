@@ -80,6 +80,7 @@ def test_what_the_server_has(packages):
         modes = [server.modes.get(f"{folder}/systemd/system/{unit}") for folder in ("/lib", "/usr/lib")]
         assert 0o644 in modes, unit
     assert server.modes["/var/lib/bitfusion/"] == 0o700
+    assert "/usr/share/man/man1/bitfusion-manager.1.gz" in server.modes
     assert "bitfusion-client" in server.needs and "llvm" not in server.needs.lower()
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service of a GPU server under systemd, with everything that its unit takes away from it."""
+import json
 import re
 
 import booted_system
 import pytest
-from conftest import NO_HANG, PATIENCE, PROGRAMS, eventually
+from conftest import NO_HANG, PATIENCE, PROGRAMS, ROOT, eventually
 
 WHY_NOT = booted_system.missing()
 UNIT = "bitfusion-manager.service"
@@ -76,12 +77,26 @@ def test_has_no_privileges(server):
 
 
 def test_reload_reads_the_settings_again(server):
-    """SVC-09."""
+    """SVC-09, ARC-19: those that the guide shows."""
     assert eventually(lambda: works(server), PATIENCE)
     before = shown(server, "MainPID")
-    server.do("systemctl", "reload", "bitfusion")
-    assert eventually(lambda: logged(server, "Settings read again."), NO_HANG)
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    settings = json.loads(re.search(r"^ {4}\{\n.*?^ {4}\}$", page, re.DOTALL | re.MULTILINE)[0])
+    assert settings["accept_requests"]
+    for accepts in (False, True):
+        settings["accept_requests"] = accepts
+        server.path("/var/lib/bitfusion/settings.json").write_text(json.dumps(settings))
+        server.do("chown", "bitfusion-server", "/var/lib/bitfusion/settings.json")
+        server.do("systemctl", "reload", "bitfusion")
+        assert eventually(lambda: is_draining(server) != accepts, NO_HANG)
+    assert logged(server, "Settings read again.")
+    server.do("rm", "/var/lib/bitfusion/settings.json")
     assert shown(server, "MainPID") == before
+
+
+def is_draining(server):
+    listed = json.loads(server.run(["bitfusion", "list_gpus", "-l", "127.0.0.1", "--json"], "ada").stdout)
+    return listed["servers"][0]["is_draining"]
 
 
 def test_stop_ends_programs_and_start_serves_again(server):
