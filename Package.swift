@@ -126,7 +126,7 @@ let package = Package(
             uses: ["Shim", "SoftGPU", "Driver", "CCUDA"]),
         interposer(
             "RemoteNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
-            uses: ["CNVML", "Management", "ManagementShim", "RemoteManagement"]),
+            uses: ["CNVML", "CSystem", "Management", "ManagementShim", "RemoteManagement"]),
         interposer(
             "SoftNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
             uses: ["CNVML", "Management", "ManagementShim", "Wire"]),

@@ -273,3 +273,29 @@ def cleanup():
     yield started
     for running in started:
         running.end()
+
+
+def packed(folder, kind):
+    """The packages that scripts/package makes of the tree, by name."""
+    done = subprocess.run([ROOT / "scripts" / "package", folder, kind], env=environment(BITFUSION_TREE=TREE),
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    files = [pathlib.Path(line) for line in done.stdout.split()]
+    packages = {name: [file for file in files if file.name.startswith(name)] for name in
+                ("bitfusion-client", "bitfusion-server", "bitfusion-soft-gpu")}
+    assert all(len(found) == 1 for found in packages.values()) and len(files) == 3, done.stdout
+    return {name: file for name, (file,) in packages.items()}
+
+
+@pytest.fixture(scope="session")
+def debs(tmp_path_factory):
+    if not shutil.which("dpkg-shlibdeps"):
+        pytest.skip("dpkg-dev is not installed")
+    return packed(tmp_path_factory.mktemp("debs"), "deb")
+
+
+@pytest.fixture(scope="session")
+def rpms(tmp_path_factory):
+    if not shutil.which("rpmbuild"):
+        pytest.skip("rpmbuild is not installed")
+    return packed(tmp_path_factory.mktemp("rpms"), "rpm")

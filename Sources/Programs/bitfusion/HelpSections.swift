@@ -14,6 +14,7 @@ enum HelpSections {
           0   every server answered
           64  wrong usage
           69  a server did not answer; what the others said is printed
+          77  not allowed: the user is not in the group of the list of servers
           78  wrong configuration
         """
 
@@ -21,7 +22,7 @@ enum HelpSections {
           64  wrong usage
           69  no server was reached
           75  no GPUs within the time
-          77  not allowed: the client's quota
+          77  not allowed: the quota, or the user is not in the list's group
           78  wrong configuration
         """
 
