@@ -77,6 +77,8 @@ package struct ManagementParameter: Sendable {
         case block
         /// A count, read and written, and one array or more of elements of so many bytes.
         case list([Int])
+        /// An array of elements of so many bytes, and then its count, read and written.
+        case counted(Int)
         /// A count, read and written, and an array of `nvmlDevice_t`.
         case devices
         /// An `int` count and an array of elements of so many bytes that is read and written.
@@ -106,6 +108,9 @@ package struct ManagementParameter: Sendable {
     static func buffer(_ name: String) -> Self { Self(name: name, passing: .buffer) }
     static func block(_ name: String) -> Self { Self(name: name, passing: .block) }
     static func list(_ name: String, _ elementBytes: Int...) -> Self { Self(name: name, passing: .list(elementBytes)) }
+    static func counted(_ name: String, _ elementBytes: Int) -> Self {
+        Self(name: name, passing: .counted(elementBytes))
+    }
     static func devices(_ name: String) -> Self { Self(name: name, passing: .devices) }
     static func exchangedArray(_ name: String, _ elementBytes: Int) -> Self {
         Self(name: name, passing: .exchangedArray(elementBytes))

@@ -9,7 +9,7 @@ package import Management
 package final class HostManagement: ManagementSource {
     let library: ManagementLibrary
     /// The library's handles of the devices that are shown.
-    private let devices: [UnsafeMutableRawPointer]
+    let devices: [UnsafeMutableRawPointer]
 
     /// Opens and initialises a library; shows all devices when `uuids` is nil.
     package init(path: String, uuids: [String]? = nil) throws(ManagementFailure) {
@@ -76,6 +76,7 @@ package final class HostManagement: ManagementSource {
             return ManagementAnswer(
                 NVMLCode.success, bytes: withUnsafeBytes(of: UInt32(devices.count).littleEndian) { Array($0) })
         }
+        if let answer = answerOfHiddenLink(question) { return answer }
         var arguments = HostArguments(question.bytes, devices: devices)
         defer { arguments.free() }
         do throws(MalformedQuestion) {

@@ -54,6 +54,7 @@ extension ManagementParameter {
         case .buffer: "buffer()"
         case .block: "block()"
         case .list(let elements): "list(\(elements))"
+        case .counted(let byteCount): "list([\(byteCount)])"
         case .devices: "deviceList()"
         case .exchangedArray(let byteCount): "exchangedArray(\(byteCount))"
         case .pointer, .count: ""
@@ -66,6 +67,7 @@ extension ManagementParameter {
         case .buffer, .block: ["\(name).start", "\(name).count"]
         case .exchangedArray: ["\(name).count", "\(name).start"]
         case .list(let elements): ["\(name).count"] + elements.indices.map { "\(name).arrays[\($0)]" }
+        case .counted: ["\(name).arrays[0]", "\(name).count"]
         case .devices: ["\(name).count", "\(name).start"]
         default: [name]
         }

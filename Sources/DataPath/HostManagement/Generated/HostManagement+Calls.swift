@@ -367,6 +367,15 @@ extension HostManagement {
                 return NVMLCode.functionNotFound
             }
             return function(device, memory)
+        case .nvmlDeviceGetProcessUtilization:
+            let device = try arguments.device()
+            let samples = try arguments.list([32])
+            let since = try arguments.value(UInt64.self)
+            try arguments.finish()
+            guard let function: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, UInt64) -> UInt32 = library.function(call.rawValue) else {
+                return NVMLCode.functionNotFound
+            }
+            return function(device, samples.arrays[0], samples.count, since)
         case .nvmlDeviceGetAPIRestriction:
             let device = try arguments.device()
             let kind = try arguments.value(UInt32.self)

@@ -50,6 +50,7 @@ package enum ManagementCall: String, Sendable, CaseIterable {
     case nvmlDeviceGetBAR1MemoryInfo
     case nvmlDeviceGetComputeRunningProcesses_v3
     case nvmlDeviceGetMemoryInfo_v2
+    case nvmlDeviceGetProcessUtilization
     case nvmlDeviceGetAPIRestriction
     case nvmlDeviceGetBBXTimeData_v1
     case nvmlDeviceGetComputeMode
