@@ -6,24 +6,17 @@ says goes the whole way, from the server's library to the tools of the client.
 """
 import json
 import re
-import shutil
 
 import pytest
-from conftest import PYTHON, ROOT, SOFT, Manager, run
+from conftest import PYTHON, Manager, driver_with_library
 from test_management import NVIDIA_SMI, needs_nvidia_smi
 
 
 @pytest.fixture(scope="module")
 def linked_server(tmp_path_factory):
     """A server with four GPUs that are linked with each other; see nvlink.c."""
-    folder = tmp_path_factory.mktemp("nvlink")
-    compiler = shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
-    made = run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", "-Wl,-soname,libnvlink.so",
-                "-Wl,--no-as-needed", ROOT / "Tests" / "Programs" / "nvlink.c", SOFT / "libnvidia-ml.so.1",
-                f"-Wl,-rpath,{SOFT}"])
-    assert made.returncode == 0, str(made)
-    (folder / "libcuda.so.1").symlink_to(SOFT / "libcuda.so.1")
-    daemon = Manager("4x1024", options=("--driver", folder / "libcuda.so.1"))
+    driver = driver_with_library("nvlink.c", tmp_path_factory.mktemp("nvlink"))
+    daemon = Manager("4x1024", options=("--driver", driver))
     yield daemon
     daemon.stop()
 

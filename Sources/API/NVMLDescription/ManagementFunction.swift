@@ -12,7 +12,7 @@ package struct ManagementFunction: Sendable {
         case serverProcesses = "tells of the processes of others on the server"
         case serverProcessors = "tells of the server's processors, which the program does not run on"
         case sampling = "GPM's samples live in the server's library"
-        case events = "events of the server are not passed on"
+        case events = "another form of events, not built yet"
         case units = "S-class units, which no server has"
         case confidential = "is about the server's virtual machine, not about a GPU"
         case olderForm = "form of an older library with another structure"
@@ -26,6 +26,8 @@ package struct ManagementFunction: Sendable {
         case known
         /// `Library` has a method of the same name and parameters.
         case shim
+        /// The same, and what it asks of the server travels in a form of its own, which both halves know by hand.
+        case relayed
         /// The same function under an older name.
         case sameAs(String)
         /// Would change a GPU that others use too: NVML_ERROR_NO_PERMISSION.
@@ -45,13 +47,16 @@ package struct ManagementFunction: Sendable {
         self.parameters = parameters
     }
 
-    /// Whether the call travels to a source.
+    /// Whether the call travels to a source as its parameters say.
     package var isAsked: Bool {
         switch answer {
         case .asked, .known: true
-        case .shim, .sameAs, .refused, .absent: false
+        case .shim, .relayed, .sameAs, .refused, .absent: false
         }
     }
+
+    /// Whether the call travels in a form of its own.
+    package var isRelayed: Bool { if case .relayed = answer { true } else { false } }
 }
 
 /// One or two C parameters and how they travel.

@@ -45,6 +45,8 @@ final class SoftManagement: ManagementSource {
             }
         case .nvmlSystemGetProcessName:
             processName(try question.value(UInt32.self), room: try question.value(UInt32.self))
+        case .nvmlDeviceRegisterEvents, .nvmlEventSetWait_v2, .nvmlEventSetFree:
+            ManagementAnswer(NVMLCode.notSupported)
         default: nil
         }
     }
@@ -73,6 +75,8 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetComputeMode: numbers(0)
         case .nvmlDeviceGetComputeRunningProcesses_v3: try runningProcesses(of: ordinal, &question)
         case .nvmlDeviceGetProcessUtilization: try processUtilization(of: ordinal, &question)
+        // Nothing happens to a software GPU that its driver would tell of. The result is a `UInt64`.
+        case .nvmlDeviceGetSupportedEventTypes: numbers(0, 0)
         case .nvmlDeviceGetFieldValues: try noFields(&question)
         case .nvmlDeviceGetP2PStatus, .nvmlDeviceGetTopologyCommonAncestor, .nvmlDeviceOnSameBoard:
             try pair(call, ordinal, &question)

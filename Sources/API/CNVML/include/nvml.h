@@ -131,3 +131,12 @@ typedef struct {
     unsigned long long lastSeenTimeStamp;
     nvmlProcessUtilizationInfo_v1_t *procUtilArray;
 } nvmlProcessesUtilizationInfo_v1_t;
+
+// An event, in the first form without the last two.
+typedef struct {
+    void *device;
+    unsigned long long eventType;
+    unsigned long long eventData;  // the Xid of an Xid event
+    unsigned int gpuInstanceId;    // all ones for none, as the next
+    unsigned int computeInstanceId;
+} nvmlEventData_t;

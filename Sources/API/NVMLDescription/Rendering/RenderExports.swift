@@ -6,7 +6,7 @@ package func renderExports(_ family: ManagementFamily) -> String {
         switch function.answer {
         case .refused: return "@c public func \(function.name)() -> UInt32 { refused() }\n"
         case .absent: return "@c public func \(function.name)() -> UInt32 { absent() }\n"
-        case .asked, .known, .shim, .sameAs: return function.export
+        case .asked, .known, .shim, .relayed, .sameAs: return function.export
         }
     }
     return header(imports: bodies.contains { $0.contains("ask(.") } ? ["import Management"] : [])

@@ -12,6 +12,9 @@ package func renderHost(_ functions: [ManagementFunction]) -> String {
     for function in functions where function.isAsked {
         text += "        case .\(function.name):\n" + function.hostBody
     }
+    text += "        // In forms of their own, which are read elsewhere.\n"
+    text += "        case " + functions.filter(\.isRelayed).map { ".\($0.name)" }.joined(separator: ", ") + ":\n"
+    text += "            throw MalformedQuestion()\n"
     return text + "        }\n    }\n}\n"
 }
 

@@ -168,6 +168,10 @@ package enum ManagementCall: String, Sendable, CaseIterable {
     case nvmlDeviceGetTopologyNearestGpus
     case nvmlDeviceGetFieldValues
     case nvmlDeviceGetSamples
+    case nvmlDeviceGetSupportedEventTypes
+    case nvmlDeviceRegisterEvents
+    case nvmlEventSetFree
+    case nvmlEventSetWait_v2
     case nvmlDeviceGetAttributes_v2
     case nvmlDeviceGetMigMode
     case nvmlDeviceGetVirtualizationMode
@@ -237,6 +241,7 @@ package enum ManagementCall: String, Sendable, CaseIterable {
             .nvmlDeviceGetPcieLinkMaxSpeed,
             .nvmlDeviceGetTopologyCommonAncestor,
             .nvmlDeviceGetTopologyNearestGpus,
+            .nvmlDeviceGetSupportedEventTypes,
             .nvmlDeviceGetAttributes_v2,
             .nvmlDeviceGetVirtualizationMode:
             true
