@@ -12,11 +12,13 @@ KEEP_BUSY = ROOT / "Tests" / "Programs" / "keep_busy.py"
 # What kernels of a program that does nothing else take at least, also where cores are scarce.
 BUSY_PERCENT = 50
 
-# Runs the program, shows what the words after -- show while it is busy and when it is not any more.
+# Runs the program and shows what nvidia-smi says while it is busy and when it is not any more. `pmon` asks for what was
+# since the last full second but one, so that two seconds must have gone by.
 SCRIPT = f"""
+touch $1/out
 {PYTHON} {KEEP_BUSY} 20 $1/stop >$1/out & pid=$!
 until grep -q busy $1/out; do sleep 0.05; done
-sleep 1.2
+sleep 2.2
 show() {{
     {NVIDIA_SMI} pmon -c 1 | sed 's/^/pmon /'
     {NVIDIA_SMI} dmon -c 1 | sed 's/^/dmon /'
@@ -26,7 +28,7 @@ echo pid $pid
 show
 touch $1/stop
 until grep -q idle $1/out; do sleep 0.05; done
-sleep 1.2
+sleep 2.2
 echo after
 show
 touch $1/stop.end
@@ -98,6 +100,35 @@ def test_smi_and_stats_show_how_busy_the_servers_gpus_are(busy_server):
     program.wait_for_line("idle")
     assert eventually(lambda: shown_by_stats(server) == 0, NO_HANG, every=0.5)
     assert shown_by_smi(server) == 0
+
+
+OWN = """
+import os, pynvml, subprocess, sys, time
+child = subprocess.Popen([sys.executable, sys.argv[1], "20", sys.argv[2]], stdout=subprocess.PIPE, text=True)
+assert child.stdout.readline() == "busy\\n"
+time.sleep(1.2)
+pynvml.nvmlInit()
+device = pynvml.nvmlDeviceGetHandleByIndex(0)
+since = int((time.time() - 1) * 1e6)
+first = pynvml.nvmlDeviceGetProcessUtilization(device, since)
+second = pynvml.nvmlDeviceGetProcessesUtilizationInfo(device, since)
+for samples in (first, second):
+    assert [sample.pid for sample in samples] == [child.pid], (samples, child.pid)
+    assert 50 < samples[0].smUtil <= 100 and samples[0].timeStamp > since, samples
+try:
+    pynvml.nvmlDeviceGetProcessUtilization(device, first[0].timeStamp + 10**9)
+except pynvml.NVMLError_NotFound:
+    print("nothing newer")
+open(sys.argv[2], "w").close()
+open(sys.argv[2] + ".end", "w").close()
+child.wait()
+"""
+
+
+def test_both_forms_of_the_list_of_processes(manager, tmp_path):
+    """By the client's own numbers, and only what is newer than the caller has seen."""
+    finished = manager.run([PYTHON, "-c", OWN, KEEP_BUSY, tmp_path / "stop"], "-n", 1, "-m", 512)
+    assert finished.returncode == 0 and finished.stdout == "nothing newer\n", str(finished)
 
 
 OTHERS = """
