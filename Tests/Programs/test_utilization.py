@@ -44,7 +44,7 @@ def rows(text, tool):
 
 @needs_nvidia_smi
 def test_nvidia_smi_shows_how_busy_gpus_and_processes_are(manager, tmp_path):
-    """CLI-33: `pmon`, `dmon` and `--query-gpu` while a program keeps one of two GPUs busy, and a while after."""
+    """F-NVSMI: `pmon`, `dmon` and `--query-gpu` while a program keeps one of two GPUs busy, and a while after."""
     finished = manager.run(["sh", "-c", SCRIPT, "sh", tmp_path], "-n", 2, "-m", 1024)
     assert finished.returncode == 0, str(finished)
     while_busy, _, after = finished.stdout.partition("after\n")
