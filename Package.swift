@@ -117,7 +117,7 @@ let package = Package(
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
         module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
         .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["CYAML", "Pool", "Threads"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Pool", "Threads"]),
 
         // Programs.
         interposer(

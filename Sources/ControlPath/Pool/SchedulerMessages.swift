@@ -102,6 +102,9 @@ package struct SchedulerReply: Sendable, Codable {
     package var isDraining: Bool?
     package var status: ServerStatus?
     package var gpus: [Entry]?
+    /// The servers of the pool, as `host:port`, where the client may want another one (`inventory`, `status`,
+    /// `waiting`, `refused`).
+    package var servers: [String]?
 
     /// One GPU of the server, or of the allocation.
     package struct Entry: Sendable, Codable, Equatable {
@@ -140,7 +143,7 @@ package struct SchedulerReply: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case version, type, code, message, position, allocation, ticket, gpus, status
+        case version, type, code, message, position, allocation, ticket, gpus, servers, status
         case dispatcherPort = "dispatcher_port"
         case idleMinutes = "idle_minutes"
         case driverVersion = "driver_version"

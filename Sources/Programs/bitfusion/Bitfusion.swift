@@ -17,7 +17,7 @@ struct Bitfusion: ParsableCommand {
                     ClientCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self, RunCommand.self,
                     StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
                 ]),
-            CommandGroup(name: "Server", subcommands: [ManagerCommand.self]),
+            CommandGroup(name: "Server", subcommands: [ResourceSchedulerCommand.self, ManagerCommand.self]),
         ])
 
     static func main() {
