@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program that keeps GPU 0 busy: `keep_busy.py MILLISECONDS STOP`, with the driver API alone.
 
-It runs kernels of about so long one after the other, waiting for each third one, until the file STOP exists; then it
-keeps a context that does nothing until the file STOP.end exists. It prints `busy` when the first kernels have run, and
+It runs kernels of about so long one after the other, with some always waiting for their turn, until the file STOP
+exists; then it keeps a context that does nothing until the file STOP.end exists. It prints `busy` when the first kernels have run, and
 `idle` when the last one has.
 """
 import ctypes
@@ -65,10 +65,17 @@ def main(milliseconds, stop):
         call("cuCtxSynchronize")
         seconds = time.monotonic() - start
     print("busy", flush=True)
+    done = [ctypes.c_void_p(), ctypes.c_void_p()]
+    for event in done:
+        call("cuEventCreate", ctypes.byref(event), 0)
+    # An event that was never recorded is no wait.
     while not os.path.exists(stop):
-        for _ in range(3):
-            launch(steps)
-        call("cuCtxSynchronize")
+        for event in done:
+            call("cuEventSynchronize", event)
+            for _ in range(3):
+                launch(steps)
+            call("cuEventRecord", event, None)
+    call("cuCtxSynchronize")
     print("idle", flush=True)
     while not os.path.exists(stop + ".end"):
         time.sleep(0.02)

@@ -16,7 +16,7 @@ BUSY_PERCENT = 50
 # since the last full second but one, so that two seconds must have gone by.
 SCRIPT = f"""
 touch $1/out
-{PYTHON} {KEEP_BUSY} 20 $1/stop >$1/out & pid=$!
+{PYTHON} {KEEP_BUSY} 50 $1/stop >$1/out & pid=$!
 until grep -q busy $1/out; do sleep 0.05; done
 sleep 2.2
 show() {{
@@ -69,7 +69,7 @@ def busy_server(cleanup, tmp_path):
     """A server of its own with a GPU that a program keeps busy, the program, and the file that stops it."""
     daemon = Manager("1x4096")
     stop = tmp_path / "stop"
-    program = daemon.start([PYTHON, KEEP_BUSY, "20", stop], "-n", "1", "-m", "512")
+    program = daemon.start([PYTHON, KEEP_BUSY, "50", stop], "-n", "1", "-m", "512")
     cleanup.append(program)
     program.wait_for_line("busy")
     yield daemon, program, stop
@@ -104,7 +104,7 @@ def test_smi_and_stats_show_how_busy_the_servers_gpus_are(busy_server):
 
 OWN = """
 import os, pynvml, subprocess, sys, time
-child = subprocess.Popen([sys.executable, sys.argv[1], "20", sys.argv[2]], stdout=subprocess.PIPE, text=True)
+child = subprocess.Popen([sys.executable, sys.argv[1], "50", sys.argv[2]], stdout=subprocess.PIPE, text=True)
 assert child.stdout.readline() == "busy\\n"
 time.sleep(1.2)
 pynvml.nvmlInit()
