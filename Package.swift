@@ -100,12 +100,14 @@ let package = Package(
             providers: [.apt(["libzstd-dev", "liblz4-dev"])]),
         .target(name: "CSoftGPU", path: "Sources/SoftGPU/CSoftGPU"),
         module("PTX", in: "SoftGPU", .safe),
+        module("UsageBoard", in: "SoftGPU", .raw, uses: ["CSystem"]),
         .target(
             name: "KernelCompiler", dependencies: ["PTX", "CLLVM", "CSoftGPU"], path: "Sources/SoftGPU/KernelCompiler",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])],
             linkerSettings: [.unsafeFlags(["-L/usr/lib/llvm-19/lib"])]),
         .target(
-            name: "SoftGPU", dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver"],
+            name: "SoftGPU",
+            dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver", "UsageBoard"],
             path: "Sources/SoftGPU/SoftGPU",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 
@@ -123,13 +125,13 @@ let package = Package(
             uses: ["Shim", "RemoteDriver", "Transport", "Driver", "CCUDA"]),
         interposer(
             "SoftCUDA", soname: "libcuda.so.1", exports: "Sources/Programs/RemoteCUDA/exports.map",
-            uses: ["Shim", "SoftGPU", "Driver", "CCUDA"]),
+            uses: ["Shim", "SoftGPU", "Driver", "CCUDA", "UsageBoard"]),
         interposer(
             "RemoteNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
             uses: ["CNVML", "CSystem", "Management", "ManagementShim", "RemoteManagement"]),
         interposer(
             "SoftNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
-            uses: ["CNVML", "Management", "ManagementShim", "Wire"]),
+            uses: ["CNVML", "Management", "ManagementShim", "UsageBoard", "Wire"]),
         .executableTarget(
             name: "bitfusion",
             dependencies: [
@@ -141,7 +143,7 @@ let package = Package(
             name: "bitfusion-server",
             dependencies: [
                 "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
-                "Manager", "Pool", "Scheduling", "Threads", "Wire", "Worker",
+                "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -162,8 +164,9 @@ let package = Package(
         tests(
             "DataPathTests",
             uses: [
-                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver",
-                "Session", "SoftGPU", "Transport", "Wire",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement",
+                "Management", "PartitionedDriver", "PoolSimulation", "RemoteDriver", "Session", "SoftGPU", "Transport",
+                "UsageBoard", "Wire",
             ]),
     ]
 )

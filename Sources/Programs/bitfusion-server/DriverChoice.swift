@@ -3,6 +3,7 @@ import ArgumentParser
 import FoundationEssentials
 import Glibc
 import Pool
+import UsageBoard
 
 /// Which libcuda.so.1 the workers drive, and with which software GPUs.
 struct DriverChoice {
@@ -10,6 +11,8 @@ struct DriverChoice {
     let path: String
     /// The specification of the software GPUs, for `BITFUSION_SOFT_GPU`.
     let softGPU: String?
+    /// Where the processes that drive software GPUs say what they do on them, for their management library.
+    private let board: UsageBoard?
 
     /// Throws when the specification of the software GPUs is none.
     ///
@@ -23,6 +26,7 @@ struct DriverChoice {
             }
         }
         self.softGPU = softGPU
+        board = softGPU == nil ? nil : UsageBoard()
         path = driver ?? (softGPU == nil ? "libcuda.so.1" : InstalledFiles.libraryFolder + "/soft/libcuda.so.1")
     }
 
@@ -30,6 +34,7 @@ struct DriverChoice {
     var environment: [String: String] {
         var environment = ProcessInfo.processInfo.environment
         if let softGPU { environment["BITFUSION_SOFT_GPU"] = softGPU }
+        if let board { environment[UsageBoard.variable] = board.path }
         return environment
     }
 

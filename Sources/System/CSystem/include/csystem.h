@@ -50,6 +50,13 @@ int csystem_sealed_memory_file(const char *name, size_t count);
 /// The size of a file that cannot become smaller; -1 when it is none.
 long csystem_sealed_size(int descriptor);
 
+/// Locks a byte of a file for this opening of it, until that is closed or the process ends. 0, or -1 with errno when
+/// another one has it.
+int csystem_lock_byte(int descriptor, long offset);
+
+/// Whether another opening of a file has locked a byte.
+bool csystem_is_byte_locked(int descriptor, long offset);
+
 /// The short name of this process's program: the last part of its first word.
 const char *csystem_program_name(void);
 
