@@ -31,6 +31,7 @@ final class SharedMemory: Sendable {
 
     private let driver: any Driver & AnyObject
     /// Held while memory changes sides and the work that uses it is enqueued, so that it has one owner at any time.
+    ///
     /// Nobody waits for the device meanwhile, except a fault.
     private let state = Mutex(State())
     private let rangeCount = Atomic(0)
