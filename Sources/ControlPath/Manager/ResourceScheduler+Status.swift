@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import Glibc
 import Pool
 
 /// The answer to `status`.
 extension ResourceScheduler {
     func status() -> SchedulerReply {
         let allocated = allocatedMiB()
-        var name = [CChar](repeating: 0, count: 256)
-        gethostname(&name, name.count - 1)
         let tasks = tasks()
         let sample = sample()
         var reply = SchedulerReply(.status)
         reply.driverVersion = inventory.driverVersion
         reply.runningTasks = tasks.count
         reply.status = ServerStatus(
-            hostname: String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
-            version: ProductVersion.number, driver: sample?.driver, isDraining: isDraining,
+            hostname: hostname(), version: ProductVersion.number, driver: sample?.driver, isDraining: isDraining,
             gpus: inventory.gpus.enumerated().map { index, gpu in
                 // The management library numbers GPUs in another order; the UUID is the same.
                 var status = sample?.gpus.first { $0.uuid == gpu.uuid } ?? GPUStatus(gpu, allocatedMiB: 0)

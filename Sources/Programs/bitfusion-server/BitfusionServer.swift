@@ -8,7 +8,7 @@ struct BitfusionServer: ParsableCommand {
         commandName: "bitfusion-server", abstract: "The daemon of a GPU server, and the processes that it starts.",
         subcommands: [
             ManagerCommand.self, WorkerCommand.self, ProbeCommand.self, SampleCommand.self,
-            LocalDispatcherCommand.self,
+            LocalDispatcherCommand.self, LocalHealthCommand.self,
         ])
 
     static func main() {

@@ -5,6 +5,7 @@ import Glibc
 import Manager
 import Pool
 import Threads
+import Wire
 
 /// The daemon of a GPU server: resource scheduler and dispatcher.
 struct ManagerCommand: ParsableCommand {
@@ -82,11 +83,11 @@ struct ManagerCommand: ParsableCommand {
         }
         let service = Service(
             choice: choice, inventory: inventory, dispatcherPort: dispatcherListener.port,
-            settings: try settings.read())
+            settings: try settings.read(), dataFolder: dataFolder)
         service.dispatcher.serve(at: dispatcherListener)
         service.scheduler.serve(at: schedulerListener)
         service.keepTime()
-        announce(inventory, schedulerListener.port, dispatcherListener.port)
+        announce(inventory, choice, schedulerListener.port, dispatcherListener.port)
         var received = signals.wait()
         while received == SIGHUP {
             service.scheduler.apply(settings)
@@ -102,7 +103,7 @@ struct ManagerCommand: ParsableCommand {
     }
 
     private var settings: SettingsFile { SettingsFile(path: dataFolder + "/settings.json") }
-    private var descriptionPath: String { dataFolder + "/manager.json" }
+    private var descriptionPath: String { ManagerDescription.path(in: dataFolder) }
 
     private func makeDataFolder() -> Bool {
         var path = ""
@@ -123,15 +124,16 @@ struct ManagerCommand: ParsableCommand {
         }
     }
 
-    private func announce(_ inventory: Inventory, _ schedulerPort: Int, _ dispatcherPort: Int) {
+    private func announce(
+        _ inventory: Inventory, _ choice: DriverChoice, _ schedulerPort: Int, _ dispatcherPort: Int
+    ) {
         for gpu in inventory.gpus { print("GPU \(gpu.index): \(gpu.name), \(gpu.totalMiB) MiB, \(gpu.uuid)") }
         print("Resource scheduler at \(bind) port \(schedulerPort), dispatcher at port \(dispatcherPort).")
         fflush(nil)
-        let text = """
-            {"pid":\(getpid()),"srs_port":\(schedulerPort),"dispatcher_port":\(dispatcherPort)}
-
-            """
-        if let problem = replaceFile(descriptionPath, text) {
+        let description = ManagerDescription(
+            pid: Int(getpid()), schedulerPort: schedulerPort, dispatcherPort: dispatcherPort, driver: choice.path,
+            softGPU: choice.softGPU)
+        if let problem = replaceFile(descriptionPath, description.text) {
             writeError("bitfusion: cannot write \(descriptionPath): \(problem)\n")
         }
     }
@@ -148,15 +150,20 @@ private struct Service {
     let dispatcher: Dispatcher
     let sampler: ManagementSampler
 
-    init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings) {
+    init(
+        choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings, dataFolder: String
+    ) {
         let admissions = Admissions(choice, inventory)
         dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
         sampler = ManagementSampler(driver: choice)
+        let health = ServerHealth(
+            ServerNode(choice: choice, inventory: .success(inventory), dataFolder: dataFolder, daemon: Int(getpid())))
         scheduler = ResourceScheduler(
             inventory: inventory, facts: inventory.facts(driver: sampler.sample()?.driver),
             dispatcherPort: dispatcherPort, runner: dispatcher,
-            settings: settings
-        ) { [sampler] in sampler.sample().map { GPUSample(driver: $0.driver, gpus: $0.gpus) } }
+            settings: settings, wireVersion: "\(Hello.major).\(Hello.minor)",
+            sample: { [sampler] in sampler.sample().map { GPUSample(driver: $0.driver, gpus: $0.gpus) } },
+            health: { health.report() })
         admissions.set(scheduler)
     }
 
@@ -174,10 +181,8 @@ private struct Service {
 extension Inventory {
     /// What filters may ask of this server.
     fileprivate func facts(driver: String?) -> ServerFacts {
-        var name = [CChar](repeating: 0, count: 256)
-        gethostname(&name, name.count - 1)
-        return ServerFacts(
-            hostname: String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
+        ServerFacts(
+            hostname: hostname(),
             addresses: Networks.list().map(\.address), hasRDMA: access("/sys/class/infiniband", F_OK) == 0,
             cudaVersion: "\(driverVersion / 1000).\(driverVersion % 1000 / 10)", driverVersion: driver)
     }
