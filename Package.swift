@@ -160,7 +160,7 @@ let package = Package(
             path: "Benchmarks/pool", swiftSettings: common),
         tests("HealthTests", uses: ["Health", "Pool", "Threads"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
+        tests("ControlPathTests", uses: ["Health", "Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [

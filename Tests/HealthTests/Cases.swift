@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Health
 import Pool
+import Testing
 
 /// One node in a certain state, and what one check must find there.
 struct Case: Sendable, CustomTestStringConvertible {

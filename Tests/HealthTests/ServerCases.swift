@@ -129,6 +129,7 @@ extension Case {
         },
         Case("pci_p2p", .fatal, "fails to tell", .server(gpus: 2)) { $0.readings { $0.pairs[0].read = .code(999) } },
         Case("pci_p2p", .skipped, "only one GPU", .server()),
+        Case("pci_p2p", .skipped, "not on a bus", .server(gpus: 2, software: true)),
         Case("pci_p2p", .missing, "tells nothing of pairs", .server(gpus: 2)) { $0.readings { $0.pairs = [] } },
 
         Case("nvidia_topo", .pass, "one NUMA node", .server()),

@@ -42,9 +42,14 @@ package struct HealthCheck: Sendable {
     package func outcome(_ sources: HealthSources) -> HealthOutcome {
         let finding: Finding
         do throws(SourceFailure) { finding = try judge(sources) } catch {
-            finding = .marginal("it cannot be told: \(error.reason)")
+            finding = .untold(error)
         }
         return outcome(finding, at: sources.now)
+    }
+
+    /// What to do about a finding that does not say it.
+    private func advice(_ finding: Finding) -> String {
+        finding.isUntold ? "make what this check reads readable: \(source)" : remedy
     }
 
     /// A finding in the form in which it is shown.
@@ -52,7 +57,7 @@ package struct HealthCheck: Sendable {
         HealthOutcome(
             name: name, type: type, status: finding.status, value: finding.value,
             threshold: finding.status == .skipped ? nil : threshold, detail: finding.detail,
-            remedy: finding.status > .skipped ? finding.remedy ?? remedy : nil, enabled: true, ts: now / 1000)
+            remedy: finding.status > .skipped ? finding.remedy ?? advice(finding) : nil, enabled: true, ts: now / 1000)
     }
 }
 
@@ -69,6 +74,8 @@ package struct Finding: Sendable, Equatable {
     package var detail: String
     package var value: String?
     package var remedy: String?
+    /// Whether a source could not be read.
+    package var isUntold = false
 
     package init(_ status: HealthStatus, _ detail: String, value: String? = nil, remedy: String? = nil) {
         self.status = status
@@ -83,6 +90,12 @@ package struct Finding: Sendable, Equatable {
 
     static func marginal(_ detail: String, value: String? = nil, remedy: String? = nil) -> Finding {
         Finding(.marginal, detail, value: value, remedy: remedy)
+    }
+
+    static func untold(_ failure: SourceFailure) -> Finding {
+        var finding = Finding.marginal("it cannot be told: \(failure.reason)")
+        finding.isUntold = true
+        return finding
     }
 
     static func fatal(_ detail: String, value: String? = nil, remedy: String? = nil) -> Finding {
@@ -100,13 +113,18 @@ package struct Finding: Sendable, Equatable {
         guard let worst = sorted.first else { return .skipped("there is nothing to check") }
         let shown = worst.status > .skipped ? sorted.filter { $0.status > .skipped } : sorted
         let values = shown.compactMap(\.value)
-        return Finding(
+        var finding = Finding(
             worst.status, shown.map(\.detail).joined(separator: "; "),
             value: values.isEmpty ? nil : values.joined(separator: "; "), remedy: worst.remedy)
+        finding.isUntold = worst.isUntold
+        return finding
     }
 
     /// A finding in front of whose words stands what it is about.
     func about(_ subject: String) -> Finding {
-        Finding(status, "\(subject): \(detail)", value: value.map { "\(subject) \($0)" }, remedy: remedy)
+        var finding = self
+        finding.detail = "\(subject): \(detail)"
+        finding.value = value.map { "\(subject) \($0)" }
+        return finding
     }
 }

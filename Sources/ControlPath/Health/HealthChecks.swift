@@ -5,8 +5,9 @@ import Pool
 package enum HealthChecks {
     package static let all: [HealthCheck] = {
         let checks =
-            StoreChecks.all + ServerChecks.all + NetworkChecks.all + GPUChecks.all + BusChecks.all
-            + KernelLogChecks.all + MachineChecks.all + LimitChecks.all + SoftwareChecks.all
+            StoreChecks.all + ServerChecks.all + NetworkChecks.all + FrameChecks.all + GPUChecks.all + BusChecks.all
+            + BusConfigurationChecks.all
+            + KernelLogChecks.all + MachineChecks.all + LimitChecks.all + InstallationChecks.all + SoftwareChecks.all
         return HealthType.allCases.flatMap { type in
             checks.filter { $0.type == type }.sorted { ($0.id ?? "HC-99", $0.name) < ($1.id ?? "HC-99", $1.name) }
         }

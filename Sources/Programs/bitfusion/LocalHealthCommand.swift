@@ -10,8 +10,8 @@ struct LocalHealthCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "localhealth", abstract: "Run health check on current node only",
         discussion: """
-            On a server, where the daemon's data folder is, the checks of a server; elsewhere those of a client. One line \
-            a check: how it came out, its type, its name and what was found; below what does not pass, what to do.
+            On a server, where the daemon's data folder is, the checks of a server; elsewhere those of a client. One \
+            line a check: how it came out, its type, its name and what was found; below what does not pass, what to do.
 
             \(HelpSections.healthStatus)
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
 
-/// Are the GPUs of a server connected well? The bus, as the kernel and the management library see it.
+/// Whether the GPUs of a server are connected well: the bus, as the kernel and the management library see it.
 enum BusChecks {
-    static let all = [enumeration, peers, topology, linkWidth, configuration]
+    static let all = [enumeration, peers, topology, linkWidth]
     static let devices = "/sys/bus/pci/devices"
     static let softwareReason = "software GPUs are not on a bus"
 
@@ -68,6 +68,7 @@ enum BusChecks {
         judge: judgePeers)
 
     @Sendable private static func judgePeers(_ sources: HealthSources) throws(SourceFailure) -> Finding {
+        guard !sources.isSoftware else { return .skipped(softwareReason) }
         let readings = try sources.readings()
         guard readings.gpus.count > 1 else { return .skipped("there is only one GPU") }
         guard !readings.pairs.isEmpty else { throw SourceFailure("the management library tells nothing of pairs") }
@@ -85,7 +86,7 @@ enum BusChecks {
             let isConsumer = names.contains { name in consumerNames.contains { name.contains($0) } }
             let detail = "\(name) do not reach each other's memory (status \(max(read, write)))"
             parts.append(
-                isBelowSwitch && !isConsumer && !sources.isSoftware ? .fatal(detail) : .marginal(detail))
+                isBelowSwitch && !isConsumer ? .fatal(detail) : .marginal(detail))
         }
         let bad = parts.count
         var finding = parts.isEmpty ? Finding.pass("all \(readings.pairs.count) pairs reach each other") : .of(parts)
@@ -182,73 +183,5 @@ enum BusChecks {
             }
             return .pass(detail, value: "x\(width)")
         }
-    }
-
-    // MARK: HC-25
-
-    static let configuration = HealthCheck(
-        "HC-25", "pciinfo", .systemResources, on: [.server],
-        source: "resource, enable, power_state, config and aer_dev_* of every GPU below /sys/bus/pci/devices",
-        threshold:
-            "memory regions assigned, enabled, bus master, awake, correctable errors do not grow; fatal when not "
-            + "assigned or disabled, or with an uncorrectable error",
-        remedy: "switch `above 4G decoding` and resizable BARs on in the firmware; look at dmesg for AER messages",
-        judge: judgeConfiguration)
-
-    @Sendable private static func judgeConfiguration(_ sources: HealthSources) throws(SourceFailure) -> Finding {
-        guard !sources.isSoftware else { return .skipped(softwareReason) }
-        return try sources.judgeGPUs { gpu throws(SourceFailure) in try judgeConfiguration(gpu, sources) }
-    }
-
-    private static func judgeConfiguration(
-        _ gpu: GPUReading, _ sources: HealthSources
-    ) throws(SourceFailure) -> Finding {
-        let files = sources.files
-        let folder = "\(devices)/\(gpu.kernelAddress)"
-        let regions = try files.lines("\(folder)/resource").map { line in
-            line.split(separator: " ").map { UInt64($0.dropFirst(2), radix: 16) ?? 0 }
-        }
-        guard regions.count > 1, regions.allSatisfy({ $0.count == 3 }) else {
-            throw SourceFailure("\(folder)/resource is not understood")
-        }
-        var parts: [Finding] = []
-        // Region 0 has the registers, region 1 the window onto the memory.
-        for region in 0...1 where regions[region][1] <= regions[region][0] {
-            parts.append(.fatal("its memory region \(region) is not assigned"))
-        }
-        if try files.number("\(folder)/enable") == 0 { parts.append(.fatal("it is disabled")) }
-        let configuration = try files.bytes("\(folder)/config")
-        guard configuration.count > 5 else { throw SourceFailure("\(folder)/config is too short") }
-        // The second bit of the command register.
-        if configuration[4] & 0x4 == 0 { parts.append(.fatal("it is not a bus master")) }
-        if let state = try? files.text("\(folder)/power_state"), state != "D0", state != "unknown" {
-            parts.append(.marginal("it sleeps (\(state))"))
-        }
-        let window = regions[1][1] - min(regions[1][0], regions[1][1]) + 1
-        if files.has("\(folder)/resource1_resize"), let memory = try gpu.memory.known("memory"), window < memory.total {
-            parts.append(.marginal("its window is \(gibibytes(window)), and could be as large as its memory"))
-        }
-        for kind in ["fatal", "nonfatal"] {
-            if let count = try errors(kind, folder, files), count > 0 {
-                parts.append(.fatal("\(count) \(kind) errors"))
-            }
-        }
-        if let count = try errors("correctable", folder, files) {
-            let growth = try sources.history.growth(["correctable": count], of: "aer.\(gpu.uuid)")?["correctable"] ?? 0
-            if growth > 0 { parts.append(.marginal("\(growth) more correctable errors")) }
-        }
-        return parts.isEmpty ? .pass("assigned, enabled, no errors") : .of(parts)
-    }
-
-    /// The errors that the device has reported; nil where it reports none.
-    private static func errors(
-        _ kind: String, _ folder: String, _ files: any FileTree
-    ) throws(SourceFailure) -> UInt64? {
-        let path = "\(folder)/aer_dev_\(kind)"
-        guard files.has(path) else { return nil }
-        guard let total = try files.lines(path).first(where: { $0.hasPrefix("TOTAL_") })?.split(separator: " ").last,
-            let count = UInt64(total)
-        else { throw SourceFailure("\(path) is not understood") }
-        return count
     }
 }

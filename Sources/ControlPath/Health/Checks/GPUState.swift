@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
 
-/// Are the GPUs of a server well? What its management library says.
+/// Whether the GPUs of a server are well, as its management library says.
 enum GPUChecks {
     static let all = [computeMode, ecc, temperature, statistics]
 

@@ -37,7 +37,9 @@ enum KernelLogChecks {
         return .pass("no fault in the kernel's log", value: "0")
     }
 
-    /// A line such as `4,1301,93213881,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.`
+    /// A line of the log.
+    ///
+    /// Such as `4,1301,93213881,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.`
     struct Fault {
         let number: Int
         /// Since the boot.

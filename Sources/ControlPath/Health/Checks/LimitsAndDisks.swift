@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
 
-/// May the product open as many files as it needs, and write what it must?
+/// Whether the product may open as many files as it needs, and write what it must.
 enum LimitChecks {
     static let all = [openFiles, diskSpace]
 

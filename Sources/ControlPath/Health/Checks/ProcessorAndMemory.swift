@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
 
-/// Is this machine fast enough and large enough?
+/// Whether this machine is fast and large enough.
 enum MachineChecks {
     static let all = [bogomips, hostmem, shadowMemory]
 
@@ -78,7 +78,8 @@ enum MachineChecks {
         case .server:
             let gpus = try sources.gpuBytes()
             let detail =
-                "\(gibibytes(memory.totalBytes)) for \(gibibytes(gpus)) on the GPUs, \(gibibytes(memory.availableBytes)) available"
+                "\(gibibytes(memory.totalBytes)) for \(gibibytes(gpus)) on the GPUs, "
+                + "\(gibibytes(memory.availableBytes)) available"
             if memory.totalBytes < gpus {
                 parts.append(.fatal(detail))
             } else if memory.totalBytes < gpus + gpus / 2 {

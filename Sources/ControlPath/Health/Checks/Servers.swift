@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
 
-/// Can the client work with the servers of its list?
+/// Whether the client can work with the servers of its list.
 enum ServerChecks {
     static let all = [reachable, clock]
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Pool
 
-/// Do the versions of everything that works together go together, and is all of it there?
+/// Whether the versions of everything that works together go together.
 enum SoftwareChecks {
-    static let all = [interfaces, installation, cudaVersion, libraries, driverVersion]
+    static let all = [interfaces, cudaVersion, libraries, driverVersion]
 
     // MARK: HC-08
 
@@ -76,67 +76,6 @@ enum SoftwareChecks {
             ? .pass("CUDA and NVML have the same \(readings.gpus.count) GPUs", value: value) : .of(parts)
     }
 
-    // MARK: HC-24
-
-    static let installation = HealthCheck(
-        "HC-24", "install", .systemResources,
-        source:
-            "share/bitfusion/manifest, /etc/group; the configuration; the daemon (server), the servers' releases (client)",
-        threshold:
-            "all files as installed, the group bitfusion exists, one release everywhere; fatal when a file is missing, "
-            + "the configuration is wrong, or a server's daemon does not run",
-        remedy: "install Bitfusion again", judge: judgeInstallation)
-
-    @Sendable private static func judgeInstallation(_ sources: HealthSources) throws(SourceFailure) -> Finding {
-        var parts = [Finding.attempt { () throws(SourceFailure) in try judgeFiles(sources) }]
-        if let problem = sources.installation.configurationProblem {
-            parts.append(.fatal(problem, remedy: "correct the file"))
-        }
-        parts.append(
-            Finding.attempt { () throws(SourceFailure) in
-                try sources.files.lines("/etc/group").contains { $0.hasPrefix("bitfusion:") }
-                    ? .pass("the group exists")
-                    : .marginal("the group bitfusion does not exist", remedy: "groupadd -r bitfusion")
-            })
-        switch sources.role {
-        case .server:
-            if sources.daemon == nil {
-                parts.append(.fatal("the daemon does not run", remedy: "start bitfusion manager"))
-            }
-        case .client:
-            for (address, answer) in (try? sources.answers()) ?? [] {
-                guard let release = answer.release, release != ProductVersion.number else { continue }
-                parts.append(
-                    .marginal("server \(address) has version \(release), this client \(ProductVersion.number)"))
-            }
-        }
-        var finding = Finding.of(parts)
-        finding.value = ProductVersion.number
-        return finding
-    }
-
-    private static func judgeFiles(_ sources: HealthSources) throws(SourceFailure) -> Finding {
-        let lines = try sources.files.lines(sources.installation.manifest)
-        var missing: [String] = []
-        var changed: [String] = []
-        for line in lines {
-            let words = line.split(separator: " ", maxSplits: 2)
-            guard words.count == 3, let mode = UInt32(words[0], radix: 8), let byteCount = Int(words[1]) else {
-                throw SourceFailure("\(sources.installation.manifest): '\(line)' is not understood")
-            }
-            let path = String(words[2])
-            guard let found = try? sources.files.attributes(of: "\(sources.installation.prefix)/\(path)") else {
-                missing.append(path)
-                continue
-            }
-            if found.mode != mode || found.byteCount != byteCount { changed.append(path) }
-        }
-        guard !lines.isEmpty else { throw SourceFailure("\(sources.installation.manifest) is empty") }
-        if !missing.isEmpty { return .fatal("missing: \(listed(missing))") }
-        if !changed.isEmpty { return .marginal("not as installed: \(listed(changed))") }
-        return .pass("\(lines.count) files are as installed")
-    }
-
     // MARK: HC-27
 
     /// CUDA 11.8, the oldest runtime that is tested.
@@ -185,7 +124,8 @@ enum SoftwareChecks {
     static let libraries = HealthCheck(
         "HC-28", "libdep", .softwareVersion,
         source:
-            "dlopen of the driver's libraries (server), of Bitfusion's own (client), and of RDMA's where there are ports",
+            "dlopen of the driver's libraries (server), of Bitfusion's own (client), "
+            + "and of RDMA's where there are ports",
         threshold: "all can be opened and have what is needed; fatal when a required one does not",
         remedy: "install the package that has the library", judge: judgeLibraries)
 
@@ -198,7 +138,8 @@ enum SoftwareChecks {
         guard !readings.isEmpty else { throw SourceFailure("no library was opened") }
         return .of(
             readings.map { library in
-                guard let problem = library.problem else { return .pass("\(library.name) is there") }
+                let name = library.name.split(separator: "/").last ?? ""
+                guard let problem = library.problem else { return .pass("\(name) is there") }
                 let detail = "\(library.name): \(problem)"
                 return library.isRequired ? .fatal(detail) : .marginal(detail)
             })

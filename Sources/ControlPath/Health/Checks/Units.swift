@@ -5,7 +5,7 @@ extension Finding {
     /// Judges one of several things; one whose source is missing is marginal.
     static func attempt(_ body: () throws(SourceFailure) -> Finding) -> Finding {
         do throws(SourceFailure) { return try body() } catch {
-            return .marginal("it cannot be told: \(error.reason)")
+            return .untold(error)
         }
     }
 }
@@ -14,7 +14,7 @@ let gibibyte: UInt64 = 1 << 30
 
 /// `7.9 GiB`, rounded down, so that what is printed never seems to reach a limit that it misses.
 func gibibytes(_ bytes: UInt64) -> String {
-    let tenths = bytes / (gibibyte / 10)
+    let tenths = (bytes >> 20) * 10 / 1024
     return "\(tenths / 10).\(tenths % 10) GiB"
 }
 
