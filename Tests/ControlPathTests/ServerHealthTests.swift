@@ -21,12 +21,14 @@ import Threads
         let server = try TestServer(health: { ServerHealthTests.report })
         let client = try SchedulerClient(server.address)
         for _ in 0..<2 { #expect(try client.health() == ServerHealthTests.report) }
+        withExtendedLifetime(server) {}
     }
 
     @Test func saysThatItsChecksDoNotEnd() throws {
         let server = try TestServer()
         let failure = #expect(throws: SchedulerClient.Failure.self) { try SchedulerClient(server.address).health() }
-        #expect(failure?.message.contains("do not end") == true)
+        #expect(failure?.message.contains("do not end") == true, "\(failure?.message ?? "none")")
+        withExtendedLifetime(server) {}
     }
 
     /// HC-08, HC-18, HC-27, and the clock: all of it in two short conversations.
@@ -39,6 +41,7 @@ import Threads
         #expect(try #require(answer.clockAheadMilliseconds).magnitude < 1_000)
         let path = try #require(answer.path)
         #expect(path.ownAddress == "127.0.0.1" && path.segmentBytes > 1_000 && path.problem == nil)
+        withExtendedLifetime(server) {}
     }
 
     /// HC-18: a way that could not be tried is no proof of anything.
@@ -47,7 +50,7 @@ import Threads
         let meters = try (0..<16).map { _ in try EchoMeter(SchedulerClient(server.address)) }
         let answer = try ServerProbe.reading(of: server.address).answer.get()
         #expect(answer.path?.problem == .notTried("the server sends nothing back now"))
-        withExtendedLifetime(meters) {}
+        withExtendedLifetime((server, meters)) {}
     }
 
     /// HC-18: a byte comes back, full segments do not.
@@ -67,6 +70,7 @@ import Threads
         }
         let answer = try ServerProbe.reading(of: server.address).answer.get()
         #expect(answer.path?.problem == .fullSegmentsAreLost)
+        withExtendedLifetime(server) {}
     }
 
     /// HC-08: a server refuses what is not of its version, and says which that is.
@@ -76,6 +80,7 @@ import Threads
             try connection.send(line: Array(#"{"version":7,"type":"refused","code":"malformed","message":"no"}"#.utf8))
         }
         #expect(try ServerProbe.reading(of: server.address).answer.get().protocolVersion == 7)
+        withExtendedLifetime(server) {}
     }
 
     @Test func aProbeNamesAServerThatIsNotThere() throws {
@@ -94,36 +99,34 @@ import Threads
 /// Accepts connections on a free port of 127.0.0.1 and lets a test speak on each.
 private final class FakeServer: Sendable {
     let address: ServerAddress
-    private let descriptor: Int32
+    /// Closed when the thread below has seen its end: the number may be another test's socket at once.
+    private let listener: LineConnection
 
     init(_ speak: @escaping @Sendable (LineConnection) throws -> Void) throws {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        descriptor = listener
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        listener = LineConnection(adopting: descriptor)
         var name = sockaddr_in()
         name.sin_family = sa_family_t(AF_INET)
         name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let code = withUnsafeMutablePointer(to: &name) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                guard bind(listener, address, length) == 0, listen(listener, 8) == 0 else { return Int32(-1) }
-                return getsockname(listener, address, &length)
+                guard bind(descriptor, address, length) == 0, listen(descriptor, 8) == 0 else { return Int32(-1) }
+                return getsockname(descriptor, address, &length)
             }
         }
         try #require(code == 0)
         address = ServerAddress(host: "127.0.0.1", port: UInt16(bigEndian: name.sin_port))
-        startThread {
+        startThread { [listener] in
             while true {
-                let accepted = accept(listener, nil, nil)
+                let accepted = accept(listener.descriptor, nil, nil)
                 guard accepted >= 0 else { return }
                 startThread { try? speak(LineConnection(adopting: accepted)) }
             }
         }
     }
 
-    func stop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    func stop() { listener.shutDown() }
 
-    deinit {
-        shutdown(descriptor, Int32(SHUT_RDWR))
-        close(descriptor)
-    }
+    deinit { stop() }
 }

@@ -23,8 +23,11 @@ package final class HealthRunner: Sendable {
         self.allMilliseconds = allMilliseconds
     }
 
-    package func run(_ checks: [HealthCheck], on sources: HealthSources) -> [HealthOutcome] {
-        let deadline = monotonicMilliseconds() + allMilliseconds
+    /// Runs those that the node's role has; `began` is when its sources began to be gathered, which counts too.
+    package func run(
+        _ checks: [HealthCheck], on sources: HealthSources, since began: Int64 = monotonicMilliseconds()
+    ) -> [HealthOutcome] {
+        let deadline = began + allMilliseconds
         return checks.filter { $0.roles.contains(sources.role) }.map { check in
             let left = deadline - monotonicMilliseconds()
             guard left > 0 else {

@@ -20,8 +20,8 @@ struct LocalHealthCommand: ParsableCommand {
         guard access(dataFolder, R_OK | X_OK) == 0 else {
             let reason = String(cString: strerror(errno))
             writeError(
-                "bitfusion: cannot read the data folder \(dataFolder): \(reason); name the daemon's with --data-dir, and "
-                    + "run this as the daemon's user\n")
+                "bitfusion: cannot read the data folder \(dataFolder): \(reason); name the daemon's with --data-dir "
+                    + "and run this as its user, or run the checks of a client with --client\n")
             throw ExitCode(errno == EACCES ? 77 : 78)
         }
         let description = try? ManagerDescription(in: dataFolder)

@@ -31,6 +31,9 @@ final class ServerHealth: Sendable {
     /// How long the libraries of the driver may take.
     private static let readingsMilliseconds: Int64 = 2_000
 
+    /// A process that is killed is gone after so long, unless the kernel holds it.
+    private static let endMilliseconds: Int64 = 500
+
     private let node: ServerNode
     private let history: CounterFile
     private let runner = HealthRunner()
@@ -43,7 +46,8 @@ final class ServerHealth: Sendable {
 
     /// What the checks find now, or found a moment ago; nil when a run of them does not end.
     func report() -> HealthReport? {
-        let patience = HealthRunner.allMilliseconds + ServerHealth.readingsMilliseconds
+        // A run takes a little longer than its checks may, as the last one is waited for.
+        let patience = HealthRunner.allMilliseconds + HealthRunner.checkMilliseconds
         let turn = state.wait(milliseconds: patience) { state -> Turn? in
             if let kept = state.kept, monotonicMilliseconds() - kept.at < ServerHealth.keptMilliseconds {
                 return .kept(kept.report)
@@ -66,9 +70,10 @@ final class ServerHealth: Sendable {
     }
 
     private func run() -> HealthReport {
-        HealthReport(
+        let began = monotonicMilliseconds()
+        return HealthReport(
             hostname: hostname(), role: .server, version: ProductVersion.number,
-            checks: runner.run(HealthChecks.all, on: sources()))
+            checks: runner.run(HealthChecks.all, on: sources(), since: began))
     }
 
     private func sources() -> HealthSources {
@@ -84,11 +89,22 @@ final class ServerHealth: Sendable {
         sources.daemon = node.daemon
         sources.inventory = node.inventory
         sources.isSoftware = node.choice.softGPU != nil
-        do throws(SourceFailure) {
-            sources.management = .success(try node.choice.readings(milliseconds: ServerHealth.readingsMilliseconds))
-        } catch {
-            sources.management = .failure(error)
-        }
+        sources.management = readings()
         return sources
+    }
+
+    /// What the libraries of the driver say; a process that hangs in the kernel is not waited for.
+    private func readings() -> Result<GPUReadings, SourceFailure> {
+        let limit = ServerHealth.readingsMilliseconds
+        do throws(SourceFailure) {
+            return try bounded(milliseconds: limit + ServerHealth.endMilliseconds) {
+                [choice = node.choice] () -> Result<GPUReadings, SourceFailure> in
+                do throws(SourceFailure) { return .success(try choice.readings(milliseconds: limit)) } catch {
+                    return .failure(error)
+                }
+            }
+        } catch {
+            return .failure(error)
+        }
     }
 }
