@@ -10,9 +10,10 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
-from conftest import BITFUSION, NO_HANG, TREE, Manager, environment, eventually, run
+from conftest import BITFUSION, NO_HANG, SOFT, TREE, Manager, environment, eventually, run
 
 STATUSES = ["pass", "marginal", "fatal"]
 MEMBERS = {"name", "type", "status", "value", "threshold", "detail", "remedy", "enabled", "ts"}
@@ -190,6 +191,59 @@ def test_no_list_is_marginal(home):
         pytest.skip("this machine has a list of its own")
     found = check(local(["--client"], home), "servers_reachable")
     assert found["status"] == "marginal" and "no servers are known" in found["detail"], found
+
+
+# A server whose management library is in a bad way
+
+@pytest.fixture
+def broken_server(tmp_path):
+    """The data folder of a server whose libnvidia-ml.so.1 starts as a body in C says."""
+    compiler = shutil.which("cc") or shutil.which("clang")
+    if not compiler:
+        pytest.skip("there is no C compiler")
+
+    def make(body):
+        driver, folder = tmp_path / "driver", tmp_path / "data"
+        driver.mkdir()
+        folder.mkdir()
+        shutil.copy(SOFT / "libcuda.so.1", driver)
+        source = tmp_path / "nvml.c"
+        source.write_text("#include <unistd.h>\n"
+                          f"unsigned nvmlInit_v2(void) {{ {body} }}\n"
+                          "unsigned nvmlDeviceGetCount_v2(unsigned *count) { *count = 0; return 0; }\n")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", driver / "libnvidia-ml.so.1", source], check=True)
+        (folder / "manager.json").write_text(json.dumps({
+            "pid": 1, "srs_port": 1, "dispatcher_port": 1, "driver": str(driver / "libcuda.so.1"), "soft_gpu": "1x64"}))
+        return folder
+
+    return make
+
+
+def test_a_management_library_that_hangs_hangs_nobody(broken_server, home):
+    """HC-05: what it does not tell is marginal, with the reason."""
+    finished = run([BITFUSION, "localhealth", "--json", "--data-dir", broken_server("sleep(600); return 0;")], home)
+    assert finished.seconds < NO_HANG, str(finished)
+    report = json.loads(finished.stdout)
+    found = check(report, "compute_mode")
+    assert found["status"] == "marginal" and "do not answer within 2000 ms" in found["detail"], found
+    assert check(report, "bogomips")["detail"]
+
+
+def test_a_management_library_of_another_version_is_fatal(broken_server, home):
+    """HC-08: NVML_ERROR_LIB_RM_VERSION_MISMATCH, as after an update of the driver without a restart."""
+    report = local(["--data-dir", broken_server("return 18;")], home)
+    found = check(report, "gpu_api")
+    assert found["status"] == "fatal" and "another version than the kernel module" in found["detail"], found
+    assert check(report, "nvidia_stats")["status"] == "marginal"
+
+
+def test_a_management_library_without_its_functions_is_fatal(broken_server, home):
+    """HC-28."""
+    folder = broken_server("return 0;")
+    library = pathlib.Path(json.loads((folder / "manager.json").read_text())["driver"]).with_name("libnvidia-ml.so.1")
+    library.write_bytes(b"no library")
+    found = check(local(["--data-dir", folder], home), "libdep")
+    assert found["status"] == "fatal" and "libnvidia-ml.so.1" in found["detail"], found
 
 
 # health

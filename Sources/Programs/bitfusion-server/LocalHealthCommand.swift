@@ -18,11 +18,11 @@ struct LocalHealthCommand: ParsableCommand {
 
     func run() throws {
         guard access(dataFolder, R_OK | X_OK) == 0 else {
-            let reason = String(cString: strerror(errno))
+            let code = errno
             writeError(
-                "bitfusion: cannot read the data folder \(dataFolder): \(reason); name the daemon's with --data-dir "
+                "bitfusion: cannot read the data folder \(dataFolder): \(String(cString: strerror(code))); name the daemon's with --data-dir "
                     + "and run this as its user, or run the checks of a client with --client\n")
-            throw ExitCode(errno == EACCES ? 77 : 78)
+            throw ExitCode(code == EACCES ? 77 : 78)
         }
         let description = try? ManagerDescription(in: dataFolder)
         let choice = try DriverChoice(driver: description?.driver, softGPU: description?.softGPU)

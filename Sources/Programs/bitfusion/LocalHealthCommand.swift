@@ -56,19 +56,14 @@ struct NodeOptions: ParsableArguments {
     func report(_ options: ServerOptions) throws -> HealthReport {
         let isServer = server || (!client && access(dataFolder, F_OK) == 0 && (try? InstalledFiles.server()) != nil)
         guard isServer else { return ClientHealth(servers: try options.knownServers()).report() }
-        let (status, output) = try capture(InstalledFiles.server(), ["localhealth", "--data-dir", dataFolder])
+        let program = try InstalledFiles.server()
+        let (status, output) = try CapturedProcess(program, ["localhealth", "--data-dir", dataFolder]).finish()
         // It has said why.
         guard status == 0 else { throw Reported(status: status) }
         guard let report = try? JSONDecoder().decode(HealthReport.self, from: output) else {
             throw Failure(.configuration, "the server's program is of another version; install Bitfusion again")
         }
         return report
-    }
-
-    /// Runs a program to its end: its exit status, and what it wrote to its standard output.
-    private func capture(_ program: String, _ arguments: [String]) throws -> (Int32, Data) {
-        let process = try CapturedProcess(program, arguments)
-        return process.finish()
     }
 }
 
