@@ -116,7 +116,7 @@ let package = Package(
         module("Health", in: "ControlPath", .raw, uses: ["Pool", "Threads"]),
         module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
         .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["CYAML", "Health", "Pool", "Threads"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Health", "Pool", "Threads"]),
 
         // Programs.
         interposer(

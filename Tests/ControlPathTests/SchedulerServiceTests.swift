@@ -53,12 +53,10 @@ import Threads
     @Test func aTicketIsKnownAsLongAsItsConnection() throws {
         let server = try TestServer()
         var granted: (SchedulerClient, SchedulerReply)? = try server.ask(1, mib: 100)
-        let ticket = try #require(granted?.1.ticket.map(bytes(ofHexadecimal:)))
+        let ticket = try #require(granted?.1.ticket.flatMap { Ticket(hexadecimal: $0) })
         let allocation = try #require(server.scheduler.allocation(ticket: ticket))
         #expect(allocation.mebibytes == 100 && allocation.devices == [0])
-        #expect(server.scheduler.allocation(ticket: [UInt8](repeating: 0, count: 32)) == nil)
-        #expect(server.scheduler.allocation(ticket: Array(ticket.dropLast())) == nil)
-        #expect(server.scheduler.allocation(ticket: []) == nil)
+        #expect(server.scheduler.allocation(ticket: Ticket()) == nil)
         granted = nil
         _ = granted
         #expect(try server.becomes { $0.runningTasks == 0 })
@@ -268,9 +266,31 @@ import Threads
         #expect(try server.ask(1, filters: ["device.name=A100"]).1.code == .impossible)
     }
 
-    private func bytes(ofHexadecimal text: String) -> [UInt8] {
-        stride(from: 0, to: text.count, by: 2).map { start in
-            UInt8(text.dropFirst(start).prefix(2), radix: 16) ?? 0
+    /// CFG-01: whoever finds nothing here learns where else to ask.
+    @Test func otherServersAreReportedWhereTheyHelp() throws {
+        var settings = PoolSettings()
+        settings.servers = ["10.0.0.8", "gpu-2:5600"]
+        let server = try TestServer([1000], settings: settings)
+        #expect(try server.list().servers == settings.servers)
+        let (owner, granted) = try server.ask(1)
+        #expect(granted.servers == nil)
+        #expect(try server.ask(2).1.servers == settings.servers, "refused")
+        let waiter = try SchedulerClient(server.address)
+        try waiter.send(TestServer.request(1, waitSeconds: 60))
+        #expect(try waiter.answer().servers == settings.servers)
+        #expect(waiter.reportedServers == settings.servers)
+        withExtendedLifetime(owner) {}
+    }
+
+    @Test func aTicketIsReadBackExactly() {
+        let ticket = Ticket()
+        #expect(Ticket(hexadecimal: ticket.hexadecimal)?.matches(ticket) == true)
+        #expect(!Ticket().matches(ticket))
+        #expect(Ticket(bytes: Array(ticket.bytes.dropLast())) == nil)
+        for text in [
+            "", String(ticket.hexadecimal.dropLast()), ticket.hexadecimal + "00", " " + ticket.hexadecimal.dropLast(),
+        ] {
+            #expect(Ticket(hexadecimal: text) == nil)
         }
     }
 }

@@ -52,6 +52,16 @@ import Testing
         #expect(race.handle(offer, from: 1, at: 0) == [.accept(1)])
     }
 
+    /// CFG-01: what a server reports is asked too, also when that server itself refuses.
+    @Test func reportedServersJoin() {
+        var race = race(1)
+        #expect(race.join(["t1", "t2"]) == [.ask(1), .ask(2)])
+        #expect(race.handle(refused(.impossible), from: 0, at: 0) == [.leave(0)])
+        #expect(race.handle(offer, from: 2, at: 0) == [.accept(2)])
+        #expect(race.handle(granted, from: 2, at: 0) == [.leave(1), .won(2)])
+        #expect(race.join(["t3"]) == [], "it is over")
+    }
+
     @Test func failsWhenNoServerIsLeft() {
         var race = race(2)
         #expect(race.handle(.lost("s0 is down"), from: 0, at: 0) == [.leave(0)])

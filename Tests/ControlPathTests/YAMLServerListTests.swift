@@ -1,7 +1,9 @@
-// SPDX-License-Identifier: Apache-2.0
-import ManagerClient
+import Pool
 import Synchronization
 import Testing
+
+// SPDX-License-Identifier: Apache-2.0
+@testable import ManagerClient
 
 /// The YAML form of servers.conf, and what becomes of servers with several addresses.
 @Suite struct YAMLServerListTests {
@@ -84,13 +86,28 @@ import Testing
     /// CFG-01: what servers report joins the configured list, in memory.
     @Test func reportedServersJoinTheList() {
         let list = YAMLServerListTests.list([["a", "a2"], ["b"]])
-        let reported = YAMLServerListTests.list([["b"], ["c"], ["a2", "a3"], ["c"]]).entries
-        #expect(list.merging(reported: reported).entries.map(\.preferred.host) == ["a", "b", "c"])
+        var directory = ServerDirectory(list.entries.map(\.preferred), of: list) { _ in [] }
+        let new = directory.learn(["b", "c", "a2", "c:56001", "not an address", "c:1"])
+        #expect(new.map(\.description) == ["c:56001", "c:1"])
+        #expect(directory.servers.map(\.description) == ["a:56001", "b:56001", "c:56001", "c:1"])
+        #expect(directory.learn(["a", "c"]) == [])
+    }
+
+    /// A server that is known by its name is not asked again by its number.
+    @Test func aServerIsKnownByAllItsAddresses() {
+        let list = YAMLServerListTests.list([["name"]])
+        var directory = ServerDirectory(list.entries.map(\.preferred), of: list) { server in
+            let isName = server.host == "name" || server.host == "alias"
+            return [ServerAddress(host: isName ? "10.0.0.1" : server.host, port: server.port)]
+        }
+        let new = directory.learn(["10.0.0.1", "alias", "10.0.0.2", "10.0.0.1:7"])
+        #expect(new.map(\.description) == ["10.0.0.2:56001", "10.0.0.1:7"])
     }
 
     /// CLI-39: a list that the user chose for one command stays a choice.
     @Test func aChosenListStaysAsItIs() {
         let list = YAMLServerListTests.list([["a"]], isComplete: false)
-        #expect(list.merging(reported: YAMLServerListTests.list([["b"]]).entries).entries == list.entries)
+        var directory = ServerDirectory(list.entries.map(\.preferred), of: list) { _ in [] }
+        #expect(directory.learn(["b"]) == [] && directory.servers.map(\.host) == ["a"])
     }
 }

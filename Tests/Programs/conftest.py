@@ -114,14 +114,15 @@ def run(command, env=None, timeout=PATIENCE, cwd=None):
 
 
 class Manager:
-    """A `bitfusion manager` with software GPUs; `before` are words in front of its command, as of a limit."""
+    """A `bitfusion manager` with software GPUs; `before` are words in front of its command, as of a limit, and `command`
+    may be another one that serves."""
 
-    def __init__(self, soft_gpu, bind="127.0.0.1", ports=(0, 0), folder=None, before=()):
+    def __init__(self, soft_gpu, bind="127.0.0.1", ports=(0, 0), folder=None, before=(), command="manager"):
         self.folder = folder or tempfile.mkdtemp(prefix="bitfusion-test-")
         # What a killed daemon has left there says nothing of the next one.
         pathlib.Path(self.folder, "manager.json").unlink(missing_ok=True)
         self.running = Running(
-            [*before, BITFUSION, "manager", "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", bind,
+            [*before, BITFUSION, command, "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", bind,
              "--srs-port", ports[0], "--dispatcher-port", ports[1]])
         description = pathlib.Path(self.folder) / "manager.json"
         deadline = time.monotonic() + PATIENCE

@@ -268,7 +268,7 @@ class CutNetwork:
 
 @pytest.fixture
 def cut_network(cleanup):
-    """A daemon and a client on different hosts of a switched network (ARC-16, ARC-17)."""
+    """A daemon and a client on different hosts of a switched network (ARC-16, ARC-17, CFG-08)."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and ip")
     network = None

@@ -31,6 +31,7 @@ GUIDE = [
     ("Client Commands:", "smi", "Display smi-like info for all servers."),
     ("Client Commands:", "local", "Run a CUDA application locally"),
     ("Client Commands:", "net_perf", "Gather network performance data from all SRS servers."),
+    ("Server Commands:", "resource_scheduler, srs", "Run Bitfusion resource scheduler (SRS) on GPU server"),
     ("Server Commands:", "manager", "Run Bitfusion manager server"),
 ]
 NAMES = [name.split(",")[0] for _, name, _ in GUIDE]
@@ -154,7 +155,7 @@ def completions(line):
 
 def test_bash_completes_commands():
     assert sorted(word for word in completions("bitfusion ") if not word.startswith("-")) == sorted(NAMES)
-    assert completions("bitfusion re") == ["request_gpus", "release_gpus"]
+    assert completions("bitfusion re") == ["request_gpus", "release_gpus", "resource_scheduler"]
 
 
 def test_bash_completes_options():

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from conftest import BITFUSION, FREED_WITHIN, NO_HANG, PROGRAMS, Manager, Running, eventually, run
+from conftest import BITFUSION, FREED_WITHIN, NO_HANG, PROGRAMS, Manager, Running, environment, eventually, run
 
 USAGE, NO_GPUS, NOT_ALLOWED = 64, 75, 77
 
@@ -42,6 +42,57 @@ def settle(daemon, **settings):
 
 def held(daemon):
     return daemon.gpus()["running_tasks"]
+
+
+@pytest.mark.parametrize("name", ["resource_scheduler", "srs"])
+def test_the_scheduler_alone_runs_applications(name):
+    """CLI-87."""
+    server = Manager("4x256", command=name)
+    try:
+        finished = server.run([PROGRAMS / "vector_add"], "-n", 4)
+        assert finished.returncode == 0, str(finished)
+    finally:
+        server.stop()
+
+
+def test_a_second_server_of_a_data_folder_is_refused(tmp_path):
+    server = Manager("1x256", folder=str(tmp_path))
+    try:
+        finished = run([BITFUSION, "resource_scheduler", "--data-dir", tmp_path, "--soft-gpu", "1x256",
+                        "--srs_port", "0", "--dispatcher_port", "0"], timeout=NO_HANG * 2)
+        assert finished.returncode == 78 and "another daemon uses" in finished.stderr, str(finished)
+    finally:
+        server.stop()
+
+
+def listed_home(tmp_path, *servers):
+    """A home folder that cannot be written, whose list has these servers."""
+    folder = tmp_path / "home" / ".bitfusion"
+    folder.mkdir(parents=True)
+    (folder / "servers.conf").write_text("".join(f"{server.address}\n" for server in servers))
+    for path in (folder / "servers.conf", folder, folder.parent):
+        path.chmod(0o500)
+    return environment(HOME=folder.parent)
+
+
+def test_clients_learn_the_other_servers(daemons, cleanup, tmp_path):
+    """ARC-11, CFG-01, CFG-07: a list with one server is enough, and nothing is written."""
+    first, second = daemons(), daemons("2x1024")
+    # Under another name, as an administrator may write it; nobody asks it twice.
+    settle(first, servers=[f"localhost:{first.srs_port}", second.address])
+    env = listed_home(tmp_path, first)
+    listed = run([BITFUSION, "list_gpus", "--json"], env)
+    assert [server["address"] for server in json.loads(listed.stdout)["servers"]] == [first.address, second.address]
+    # What the first can never give is had from the second, and so is what it has given away.
+    assert run([BITFUSION, "run", "-n", "2", "--quiet", "--", PROGRAMS / "two_devices"], env).returncode == 0
+    owner = Running(command([first], "-n", 1))
+    cleanup.append(owner)
+    assert eventually(lambda: held(first) == 1, NO_HANG)
+    finished = run([BITFUSION, "run", "-n", "1", "-t", "20", "--", "echo", "served"], env)
+    assert finished.returncode == 0 and f"Server List: {second.address}" in finished.stderr, str(finished)
+    # A list that was chosen for this command stays as it is (CLI-39).
+    chosen = run([BITFUSION, "list_gpus", "--json", "-l", first.address], env)
+    assert len(json.loads(chosen.stdout)["servers"]) == 1
 
 
 def test_waits_at_several_servers_and_takes_the_first_offer(daemons, cleanup):

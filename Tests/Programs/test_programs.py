@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each program three times: on the software GPU's library, with a private worker, and through the network.
 
-ARC-01, ARC-08, ARC-10, ARC-12, ARC-15, ARC-16: the program runs here, only its GPU work crosses the network, with one
+ARC-01, ARC-08, ARC-09, ARC-10, ARC-12, ARC-15, ARC-16: the program runs here, only its GPU work crosses the network, with one
 command, one client and one server. CLI-80: `local` is the same layer without a network.
 """
 import pytest

@@ -29,8 +29,11 @@ class Terminal:
                                         stderr=line, preexec_fn=take_terminal)
         os.close(line)
 
-    def read_until(self, text):
+    def read_until(self, text, again=False):
+        """Waits until the screen has shown a text; `again`: once more than it has."""
         deadline = time.monotonic() + PATIENCE
+        if again:
+            self.seen = b""
         while text.encode() not in self.seen:
             assert time.monotonic() < deadline, self.seen
             if select.select([self.screen], [], [], 0.1)[0]:
@@ -53,7 +56,7 @@ class Terminal:
             return pytest.fail(f"hung: {self.seen!r}")
 
 
-CTRL_C, CTRL_BACKSLASH = b"\x03", b"\x1c"
+CTRL_C, CTRL_BACKSLASH, CTRL_Z = b"\x03", b"\x1c", b"\x1a"
 COUNT_INTERRUPTS = "import signal, time\nseen = []\nsignal.signal(signal.SIGINT, lambda *_: seen.append(1))\n" \
                    "print('ready', flush=True)\nwhile not seen: time.sleep(0.05)\ntime.sleep(0.5)\n" \
                    "print('interrupts', len(seen), flush=True)\nraise SystemExit(7)\n"
@@ -78,6 +81,45 @@ def test_ctrl_c_reaches_the_application_once(shared_gpu):
     terminal.read_until("interrupts 1")
     assert terminal.wait() == 7
     assert eventually(shared_gpu.is_idle, FREED_WITHIN)
+
+
+def state(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
+
+
+def test_ctrl_z_keeps_the_gpus(shared_gpu):
+    """ARC-13: a stopped job is alive; it has its GPUs for longer than a lease lasts, and goes on with them."""
+    shell = "set -m; " + " ".join(map(str, shared_gpu.command([PROGRAMS / "endless"]))) + "; echo stopped $?; jobs -p; " \
+            "sleep 33; fg; echo ended $?"
+    terminal = Terminal(["bash", "-c", shell])
+    terminal.read_until("waiting")
+    program = program_below(terminal.process.pid, "endless")
+    terminal.press(CTRL_Z)
+    terminal.read_until("stopped 148")
+    assert state(program) == "T"
+    terminal.read_until("endless", again=True)
+    assert not shared_gpu.is_idle()
+    assert eventually(lambda: state(program) != "T", NO_HANG)
+    terminal.press(CTRL_C)
+    terminal.read_until("ended 130")
+    assert terminal.wait() == 0
+    assert eventually(shared_gpu.is_idle, FREED_WITHIN)
+
+
+def test_a_stopped_job_can_be_killed(shared_gpu):
+    """ARC-13: whatever keeps the GPUs of a stopped job ends with it."""
+    shell = "set -m; " + " ".join(map(str, shared_gpu.command([PROGRAMS / "endless"]))) + "; echo stopped $?; sleep 30"
+    terminal = Terminal(["bash", "-c", shell])
+    terminal.read_until("waiting")
+    launcher = program_below(terminal.process.pid, "bitfusion")
+    terminal.press(CTRL_Z)
+    terminal.read_until("stopped 148")
+    assert not shared_gpu.is_idle()
+    os.kill(launcher, signal.SIGKILL)
+    assert eventually(shared_gpu.is_idle, FREED_WITHIN)
+    os.killpg(terminal.process.pid, signal.SIGKILL)
+    terminal.process.wait()
 
 
 def test_ctrl_c_while_waiting_leaves_the_queue(shared_gpu, cleanup):

@@ -74,7 +74,10 @@ import Testing
     @Test func aNewIntervalHoldsForRunningAllocations() {
         var leases = Leases()
         leases.begin(1, idleMinutes: 0, at: 0)
-        leases.setIdleMinutes(1, of: 1)
-        #expect(pass(&leases, from: 0, to: minute).map(\.0) == [30_000, minute])
+        #expect(leases.watched == [])
+        leases.setIdleMinutes(1, of: 1, at: 10_000)
+        #expect(leases.watched == [1])
+        let actions = pass(&leases, from: 10_000, to: 10_000 + minute)
+        #expect(actions.map(\.0) == [40_000, 10_000 + minute], "counted from when somebody looks")
     }
 }

@@ -128,6 +128,7 @@ import Testing
         arguments: [
             "", "[]", "{", #"{"quota_gpus":-1}"#, #"{"quota_gpus":"many"}"#, #"{"idle_minutes":-1}"#,
             #"{"idle_minutes":"1"}"#, #"{"clients":{"a":{"idle_minutes":99999999}}}"#, #"{"accept_requests":1}"#,
+            #"{"servers":"a"}"#, #"{"servers":["a b c"]}"#, #"{"servers":["a:0"]}"#, #"{"servers":[""]}"#,
         ])
     func refusesWrongSettings(text: String) {
         #expect(throws: PoolSettings.Malformed.self) { try PoolSettings(json: Array(text.utf8)) }

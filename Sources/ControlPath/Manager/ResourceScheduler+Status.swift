@@ -10,6 +10,7 @@ extension ResourceScheduler {
         var reply = SchedulerReply(.status)
         reply.driverVersion = inventory.driverVersion
         reply.runningTasks = tasks.count
+        reply.servers = servers
         reply.status = ServerStatus(
             hostname: hostname(), version: ProductVersion.number, driver: sample?.driver, isDraining: isDraining,
             gpus: inventory.gpus.enumerated().map { index, gpu in

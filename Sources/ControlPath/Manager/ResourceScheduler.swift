@@ -7,8 +7,7 @@ import Threads
 /// GPUs that a client holds until its connection closes.
 package struct Allocation: Sendable {
     package let id: Int
-    /// The secret that the first bytes of each of its data connections carry: 32 random bytes.
-    package let ticket: [UInt8]
+    package let ticket: Ticket
     /// The driver's numbers of its GPUs.
     package let devices: [Int]
     /// MiB on each of them; nil for all.
@@ -90,16 +89,11 @@ package final class ResourceScheduler: Sendable {
     }
 
     /// The live allocation of a ticket.
-    ///
-    /// Compares in a time that does not depend on where tickets differ.
-    package func allocation(ticket: [UInt8]) -> Allocation? {
+    package func allocation(ticket: Ticket) -> Allocation? {
         state.withLock { state in
             var found: Allocation?
-            for allocation in state.allocations.values {
-                var difference = allocation.ticket.count ^ ticket.count
-                for (mine, theirs) in zip(allocation.ticket, ticket) { difference |= Int(mine ^ theirs) }
-                if difference == 0 { found = allocation }
-            }
+            // To the end, wherever it is found: the time tells nothing.
+            for allocation in state.allocations.values where allocation.ticket.matches(ticket) { found = allocation }
             return found
         }
     }
@@ -123,7 +117,8 @@ package final class ResourceScheduler: Sendable {
         state.withLock { state in
             decide(&state, .settings(settings))
             for id in state.leases.ids {
-                state.leases.setIdleMinutes(settings.idleMinutes(of: state.clients[id]?.address ?? ""), of: id)
+                state.leases.setIdleMinutes(
+                    settings.idleMinutes(of: state.clients[id]?.address ?? ""), of: id, at: monotonicMilliseconds())
             }
         }
     }
@@ -132,7 +127,7 @@ package final class ResourceScheduler: Sendable {
     ///
     /// Called about every ``tickMilliseconds`` by one thread.
     package func tick() {
-        for id in state.withLock({ $0.leases.ids }) {
+        for id in state.withLock({ $0.leases.watched }) {
             let activity = runner.activity(of: id)
             state.withLock { $0.leases.saw(activity, of: id, at: monotonicMilliseconds()) }
         }
@@ -166,6 +161,7 @@ package final class ResourceScheduler: Sendable {
             reply.runningTasks = state.scheduler.grantedCount
             reply.waitingTasks = state.scheduler.waiting.count
             if !state.scheduler.settings.acceptsRequests { reply.isDraining = true }
+            reply.servers = servers(state)
             reply.gpus = inventory.gpus.indices.map {
                 SchedulerReply.Entry(inventory.gpus[$0], freeMiB: state.scheduler.freeMiB($0))
             }
@@ -192,6 +188,9 @@ package final class ResourceScheduler: Sendable {
             inventory.gpus.indices.map { inventory.gpus[$0].totalMiB - state.scheduler.freeMiB($0) }
         }
     }
+
+    /// The servers that clients should know; nil when there are no others.
+    var servers: [String]? { state.withLock { servers($0) } }
 
     /// Whether no new requests are accepted.
     package var isDraining: Bool { state.withLock { !$0.scheduler.settings.acceptsRequests } }
@@ -233,7 +232,7 @@ package final class ResourceScheduler: Sendable {
     }
 
     /// Ends the allocation of a ticket, whoever owns it, and tells the owner; false when there is none.
-    func release(ticket: [UInt8]) -> Bool {
+    func release(ticket: Ticket) -> Bool {
         guard let allocation = allocation(ticket: ticket) else { return false }
         state.withLock { tell(&$0, allocation.id, .ended, "the GPUs were released") }
         endAllocation(allocation.id)
@@ -303,6 +302,7 @@ package final class ResourceScheduler: Sendable {
             var reply = SchedulerReply(.waiting)
             reply.position = position
             reply.message = reason
+            reply.servers = servers(state)
             return reply
         case .refuse(_, let refusal, let reason):
             let code: SchedulerReply.Refusal =
@@ -312,8 +312,15 @@ package final class ResourceScheduler: Sendable {
                 case .quota: .quota
                 case .draining: .unavailable
                 }
-            return SchedulerReply(refused: code, reason)
+            var reply = SchedulerReply(refused: code, reason)
+            reply.servers = servers(state)
+            return reply
         }
+    }
+
+    /// The other servers of the pool, when there are any.
+    private func servers(_ state: State) -> [String]? {
+        state.scheduler.settings.servers.isEmpty ? nil : state.scheduler.settings.servers
     }
 
     private func begin(
@@ -322,14 +329,14 @@ package final class ResourceScheduler: Sendable {
         let client = state.clients[id] ?? ("", "")
         let idleMinutes = state.scheduler.settings.idleMinutes(of: client.address)
         let allocation = Allocation(
-            id: id, ticket: (0..<32).map { _ in UInt8.random(in: 0...255) },
+            id: id, ticket: Ticket(),
             devices: grant.gpus.map { inventory.gpus[$0].index }, mebibytes: grant.mebibytes, client: client.name,
             address: client.address, beganAt: now)
         state.allocations[id] = allocation
         state.leases.begin(id, idleMinutes: idleMinutes, at: now)
         var reply = SchedulerReply(.granted)
         reply.allocation = id
-        reply.ticket = allocation.ticket.map { hexadecimal($0) }.joined()
+        reply.ticket = allocation.ticket.hexadecimal
         reply.dispatcherPort = dispatcherPort
         reply.idleMinutes = Int(idleMinutes.rounded(.up))
         reply.gpus = entries(grant)
@@ -339,9 +346,4 @@ package final class ResourceScheduler: Sendable {
     private func entries(_ grant: Scheduler.Grant) -> [SchedulerReply.Entry] {
         grant.gpus.map { SchedulerReply.Entry(inventory.gpus[$0], allocatedMiB: grant.mebibytes) }
     }
-}
-
-private func hexadecimal(_ byte: UInt8) -> String {
-    let text = String(byte, radix: 16)
-    return text.count == 1 ? "0" + text : text
 }

@@ -67,6 +67,7 @@ struct SchedulerConnection {
                 return true
             }
             var reply = SchedulerReply(.health)
+            reply.servers = scheduler.servers
             reply.health = report
             try send(reply)
             return true
@@ -98,8 +99,10 @@ struct SchedulerConnection {
 
     /// Ends the allocation of a ticket.
     private func release(ticket text: String) throws -> Bool {
-        let digits = text.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
-        let ticket = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+        guard let ticket = Ticket(hexadecimal: text) else {
+            try refuse("a ticket has \(2 * Ticket.byteCount) hexadecimal digits")
+            return false
+        }
         guard scheduler.release(ticket: ticket) else {
             try send(SchedulerReply(refused: .unavailable, "the allocation has ended already, or is another server's"))
             return true

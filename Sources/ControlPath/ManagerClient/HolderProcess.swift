@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import FoundationEssentials
 import Glibc
+import Pool
 
 /// The process that keeps an allocation's connection, told from any later one with the same number.
 package struct HolderProcess: Sendable, Codable, Equatable {
@@ -31,22 +32,16 @@ package struct HolderProcess: Sendable, Codable, Equatable {
         guard let ticks = HolderProcess.startedTicks(of: pid) else { return nil }
         self.pid = pid
         startedTicks = ticks
-        hostname = HolderProcess.thisHost
+        hostname = Pool.hostname()
         bootID = HolderProcess.thisBoot
         namespace = HolderProcess.thisNamespace
     }
 
     package var state: State {
-        guard hostname == HolderProcess.thisHost else { return .elsewhere }
+        guard hostname == Pool.hostname() else { return .elsewhere }
         guard bootID == HolderProcess.thisBoot else { return .gone }
         guard namespace == HolderProcess.thisNamespace else { return .elsewhere }
         return HolderProcess.startedTicks(of: pid) == startedTicks ? .alive : .gone
-    }
-
-    private static var thisHost: String {
-        var name = [CChar](repeating: 0, count: 256)
-        gethostname(&name, name.count - 1)
-        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private static var thisBoot: String { text("/proc/sys/kernel/random/boot_id") ?? "" }

@@ -2,6 +2,7 @@
 import FoundationEssentials
 import Glibc
 package import Pool
+import Synchronization
 
 /// A connection to the resource scheduler of one server.
 ///
@@ -19,6 +20,7 @@ package final class SchedulerClient: Sendable {
 
     package let server: ServerAddress
     let connection: LineConnection
+    private let reported = Mutex<[String]>([])
 
     /// Connects, from the address `source` of this machine when one is given.
     package init(
@@ -126,7 +128,9 @@ package final class SchedulerClient: Sendable {
             throw Failure(message: "server \(server) closed the connection")
         }
         do {
-            return try JSONDecoder().decode(SchedulerReply.self, from: Data(line))
+            let reply = try JSONDecoder().decode(SchedulerReply.self, from: Data(line))
+            if let servers = reply.servers { reported.withLock { $0 = servers } }
+            return reply
         } catch {
             throw Failure(
                 message: "server \(server) is not the scheduler of a bitfusion server: its answer is not understood")
@@ -141,6 +145,9 @@ package final class SchedulerClient: Sendable {
         }
         return reply
     }
+
+    /// The servers of the pool that the server has named, as it wrote them.
+    package var reportedServers: [String] { reported.withLock { $0 } }
 
     /// What the server measures of itself.
     package func status() throws(Failure) -> ServerStatus {

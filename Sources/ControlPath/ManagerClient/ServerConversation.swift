@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSystem
+import FoundationEssentials
 package import Pool
 import Synchronization
 import Threads
@@ -72,6 +74,17 @@ package final class ServerConversation: Sendable {
 
     /// Takes what the server has offered.
     package func accept() { try? state.withLock { $0.client }?.send(SchedulerRequest(.accept)) }
+
+    /// Stops this process as Ctrl-Z does, until it is continued; the server is told meanwhile that the owner is alive.
+    package func stopProcess() {
+        let heartbeat = (try? JSONEncoder().encode(SchedulerRequest(.heartbeat))).map {
+            Array($0) + [UInt8(ascii: "\n")]
+        }
+        let client = state.withLock { $0.client }
+        csystem_stop_while_sending(
+            heartbeat == nil ? -1 : client?.connection.descriptor ?? -1, heartbeat ?? [], heartbeat?.count ?? 0,
+            UInt32(SchedulerRequest.heartbeatSeconds))
+    }
 
     /// Closes the connection: whatever was asked for or granted is free.
     package func leave() {

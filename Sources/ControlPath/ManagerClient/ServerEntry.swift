@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import Pool
 
 /// One server of a list: the addresses at which it may be reached, the preferred one first.
 ///

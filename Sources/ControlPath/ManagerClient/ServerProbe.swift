@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 package import Health
-import Pool
+package import Pool
 import Threads
 
 /// Asks a server what a client's health checks want to know of it.

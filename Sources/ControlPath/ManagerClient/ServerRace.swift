@@ -59,7 +59,7 @@ package struct ServerRace: Sendable {
     /// A server that was lost while the request waited there is asked again after so long.
     package static let retryMilliseconds: Instant = 2_000
 
-    private let servers: [String]
+    private var servers: [String]
     private let demand: String
     private let deadline: Instant
     private let waits: Bool
@@ -80,6 +80,14 @@ package struct ServerRace: Sendable {
 
     /// What to do first.
     package func start() -> [Action] { servers.indices.map { .ask($0) } }
+
+    /// Servers that were not known at the start join the race, as the next ones in the order.
+    package mutating func join(_ names: [String]) -> [Action] {
+        guard !isOver else { return [] }
+        servers += names
+        standings += [Standing](repeating: .asked, count: names.count)
+        return servers.indices.suffix(names.count).map { .ask($0) }
+    }
 
     /// When ``Event/timePassed`` is due, if ever.
     package var nextInstant: Instant? {

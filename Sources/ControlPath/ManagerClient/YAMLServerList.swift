@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CYAML
+import Pool
 
 /// The YAML form of servers.conf.
 ///

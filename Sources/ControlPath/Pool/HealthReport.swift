@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import Glibc
 
 /// How a check came out, from good to bad.
 package enum HealthStatus: String, Sendable, Codable, CaseIterable, Comparable {
@@ -100,11 +99,4 @@ package struct HealthReport: Sendable, Codable, Equatable {
         let worst = checks.filter(\.enabled).map(\.status).max() ?? .pass
         status = worst == .skipped ? .pass : worst
     }
-}
-
-/// The name of this machine.
-package func hostname() -> String {
-    var name = [CChar](repeating: 0, count: 256)
-    unsafe gethostname(&name, name.count - 1)
-    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

@@ -11,6 +11,10 @@ package struct PoolSettings: Sendable, Equatable, Codable {
     package var quotaGPUs = 64.0
     /// Minutes without a call after which an allocation ends, with decimals; 0: never.
     package var idleMinutes = 0.0
+    /// The servers of the pool, as clients reach them: `host` or `host:port`.
+    ///
+    /// Clients that know one learn the others.
+    package var servers: [String] = []
     /// What differs for some clients, by their address.
     package var clients: [String: Client] = [:]
 
@@ -31,6 +35,7 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         package init(description: String) { self.description = description }
     }
 
+    package static let serversMax = 10_000
     package static let idleMinutesMax = 7.0 * 24 * 60
 
     package init() {}
@@ -45,6 +50,13 @@ package struct PoolSettings: Sendable, Equatable, Codable {
                 description: "'\(context.codingPath.map(\.stringValue).joined(separator: "."))' is of the wrong type")
         } catch {
             throw Malformed(description: "it is not JSON of settings")
+        }
+        guard servers.count <= PoolSettings.serversMax else {
+            throw Malformed(
+                description: "servers has \(servers.count) entries; \(PoolSettings.serversMax) are the most")
+        }
+        for server in servers where ServerAddress(server) == nil {
+            throw Malformed(description: "'\(server)' in servers is not an address such as 10.0.0.7:56001")
         }
         for (name, quota, minutes) in [("", quotaGPUs, idleMinutes)]
             + clients.map({ (" of client \($0.key)", $0.value.quotaGPUs ?? 0, $0.value.idleMinutes ?? 0) })
@@ -65,11 +77,12 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         acceptsRequests = try values.decodeIfPresent(Bool.self, forKey: .acceptsRequests) ?? acceptsRequests
         quotaGPUs = try values.decodeIfPresent(Double.self, forKey: .quotaGPUs) ?? quotaGPUs
         idleMinutes = try values.decodeIfPresent(Double.self, forKey: .idleMinutes) ?? idleMinutes
+        servers = try values.decodeIfPresent([String].self, forKey: .servers) ?? servers
         clients = try values.decodeIfPresent([String: Client].self, forKey: .clients) ?? clients
     }
 
     enum CodingKeys: String, CodingKey {
-        case clients
+        case clients, servers
         case acceptsRequests = "accept_requests"
         case quotaGPUs = "quota_gpus"
         case idleMinutes = "idle_minutes"

@@ -111,6 +111,9 @@ package struct SchedulerReply: Sendable, Codable {
     /// What the server speaks on data connections, `major.minor`.
     package var wireVersion: String?
     package var gpus: [Entry]?
+    /// The servers of the pool, as `host:port`, where the client may want another one (`inventory`, `status`,
+    /// `waiting`, `refused`).
+    package var servers: [String]?
 
     /// One GPU of the server, or of the allocation.
     package struct Entry: Sendable, Codable, Equatable {
@@ -149,7 +152,7 @@ package struct SchedulerReply: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case version, type, code, message, position, allocation, ticket, gpus, status, health, release
+        case version, type, code, message, position, allocation, ticket, gpus, servers, status, health, release
         case dispatcherPort = "dispatcher_port"
         case idleMinutes = "idle_minutes"
         case driverVersion = "driver_version"

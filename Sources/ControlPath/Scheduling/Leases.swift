@@ -46,6 +46,9 @@ package struct Leases: Sendable {
 
     package var ids: [ID] { Array(leases.keys) }
 
+    /// Those that end when they are not used, so that somebody has to look whether they are.
+    package var watched: [ID] { leases.filter { $0.value.idleMilliseconds > 0 }.map(\.key) }
+
     /// An allocation begins.
     package mutating func begin(_ id: ID, idleMinutes: Double, at now: Instant) {
         leases[id] = Lease(heard: now, used: now, idleMilliseconds: Instant(idleMinutes * 60_000))
@@ -57,7 +60,9 @@ package struct Leases: Sendable {
     package mutating func end(_ id: ID) { leases[id] = nil }
 
     /// The administrator has changed the interval.
-    package mutating func setIdleMinutes(_ minutes: Double, of id: ID) {
+    package mutating func setIdleMinutes(_ minutes: Double, of id: ID, at now: Instant) {
+        // What it did before, nobody has looked at.
+        if leases[id]?.idleMilliseconds == 0 { leases[id]?.used = now }
         leases[id]?.idleMilliseconds = Instant(minutes * 60_000)
     }
 

@@ -14,7 +14,7 @@ final class Admissions: Sendable {
 
     func set(_ scheduler: ResourceScheduler) { self.scheduler.withLock { $0 = scheduler } }
 
-    func admit(_ ticket: [UInt8]) -> Dispatcher.Admission? {
+    func admit(_ ticket: Ticket) -> Dispatcher.Admission? {
         guard let allocation = scheduler.withLock({ $0 })?.allocation(ticket: ticket) else { return nil }
         return Dispatcher.Admission(
             allocation: allocation.id, devices: allocation.devices,

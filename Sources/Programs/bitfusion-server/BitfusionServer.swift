@@ -7,8 +7,8 @@ struct BitfusionServer: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitfusion-server", abstract: "The daemon of a GPU server, and the processes that it starts.",
         subcommands: [
-            ManagerCommand.self, WorkerCommand.self, ProbeCommand.self, SampleCommand.self,
-            LocalDispatcherCommand.self, LocalHealthCommand.self,
+            ManagerCommand.self, ResourceSchedulerCommand.self, WorkerCommand.self, ProbeCommand.self,
+            SampleCommand.self, LocalDispatcherCommand.self, LocalHealthCommand.self,
         ])
 
     static func main() {

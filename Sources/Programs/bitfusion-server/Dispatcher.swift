@@ -44,10 +44,10 @@ final class Dispatcher: AllocationRunner {
 
     private let state = Mutex(State())
     private let stock: WorkerStock
-    private let admit: @Sendable ([UInt8]) -> Admission?
+    private let admit: @Sendable (Ticket) -> Admission?
 
     /// Starts nothing yet; `admit` finds what a ticket is good for, nil when it is not known.
-    init(driver: DriverChoice, admit: @escaping @Sendable ([UInt8]) -> Admission?) {
+    init(driver: DriverChoice, admit: @escaping @Sendable (Ticket) -> Admission?) {
         self.admit = admit
         stock = WorkerStock(driver: driver)
     }
@@ -79,7 +79,7 @@ final class Dispatcher: AllocationRunner {
                     + "install the same release on both"
             )
         }
-        guard let admission = admit(hello.ticket) else {
+        guard let ticket = Ticket(bytes: hello.ticket), let admission = admit(ticket) else {
             return refuse(
                 socket, .unknownTicket,
                 "the ticket is not known here: the allocation has ended, or it is another server's")
@@ -95,7 +95,7 @@ final class Dispatcher: AllocationRunner {
             return refuse(socket, .noWorker, error.sentence)
         }
         // The allocation may have ended meanwhile; whoever ends it kills the workers that are registered.
-        guard admit(hello.ticket) != nil else {
+        guard admit(ticket) != nil else {
             end(allocation: admission.allocation)
             return refuse(socket, .unknownTicket, "the allocation has ended")
         }

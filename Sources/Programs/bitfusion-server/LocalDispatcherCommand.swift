@@ -3,7 +3,6 @@ import ArgumentParser
 import Glibc
 import Manager
 import Pool
-import Wire
 
 /// The other half of `bitfusion local`: a dispatcher at a Unix socket with one allocation that has everything.
 ///
@@ -41,12 +40,12 @@ struct LocalDispatcherCommand: ParsableCommand {
             writeError("bitfusion: \(error)\n")
             throw ExitCode(69)
         }
-        let ticket = (0..<Hello.ticketByteCount).map { _ in UInt8.random(in: 0...255) }
+        let ticket = Ticket()
         let everything = Dispatcher.Admission(
             allocation: 1, devices: inventory.gpus.map(\.index), mebibytes: choice.wholeMebibytes(inventory))
-        let dispatcher = Dispatcher(driver: choice) { $0 == ticket ? everything : nil }
+        let dispatcher = Dispatcher(driver: choice) { $0.matches(ticket) ? everything : nil }
         dispatcher.serve(at: listener)
-        print(ticket.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())
+        print(ticket.hexadecimal)
         fflush(nil)
         var byte: UInt8 = 0
         while read(controlDescriptor, &byte, 1) < 0 && errno == EINTR {}

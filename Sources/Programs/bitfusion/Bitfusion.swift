@@ -19,7 +19,7 @@ struct Bitfusion: ParsableCommand {
                     RunCommand.self,
                     StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
                 ]),
-            CommandGroup(name: "Server", subcommands: [ManagerCommand.self]),
+            CommandGroup(name: "Server", subcommands: [ResourceSchedulerCommand.self, ManagerCommand.self]),
         ])
 
     static func main() {

@@ -15,7 +15,7 @@ struct ClientHealth {
     private static let serversMilliseconds: Int64 = 7_000
 
     /// The servers to ask; a failure when none are known.
-    let servers: Result<[ServerAddress], Failure>
+    let servers: Result<ServerDirectory, Failure>
 
     func report() -> HealthReport {
         let began = monotonicMilliseconds()
@@ -44,11 +44,11 @@ struct ClientHealth {
     private func readings() -> Result<[ServerReading], SourceFailure> {
         switch servers {
         case .failure(let failure): return .failure(SourceFailure(failure.message))
-        case .success(let addresses):
+        case .success(let directory):
             do throws(SourceFailure) {
                 return .success(
                     try bounded(milliseconds: ClientHealth.serversMilliseconds) {
-                        mapConcurrently(addresses, ClientHealth.reading)
+                        mapConcurrently(directory.servers, ClientHealth.reading)
                     })
             } catch {
                 return .failure(SourceFailure("the servers were asked, and \(error.reason)"))

@@ -37,6 +37,9 @@ final class GrantedGPUs: Sendable {
     /// Gives the GPUs back and waits until they are free, so that the next command finds them.
     func release() { conversation.release() }
 
+    /// Stops this process as Ctrl-Z does, and keeps the GPUs.
+    func stopProcess() { conversation.stopProcess() }
+
     /// Waits until the server, or the way to it, ends the allocation, and says why.
     func waitForEnd() -> String { ending.wait(milliseconds: nil) { $0 } ?? "" }
 
@@ -60,7 +63,7 @@ final class GrantedGPUs: Sendable {
 
 /// Asks servers for GPUs, all of them at once, and takes the first offer.
 struct GPURequest {
-    let servers: [ServerAddress]
+    let servers: ServerDirectory
     let demand: Demand
     let filters: [String]
     let waitSeconds: Int
@@ -71,8 +74,9 @@ struct GPURequest {
 
     func perform(for application: String) throws -> GrantedGPUs {
         let inbox = Inbox()
+        var directory = servers
         var race = ServerRace(
-            servers: servers.map(\.description), demand: demand.description, waitSeconds: waitSeconds,
+            servers: directory.servers.map(\.description), demand: demand.description, waitSeconds: waitSeconds,
             at: monotonicMilliseconds())
         let end = monotonicMilliseconds() + Int64(waitSeconds) * 1000 + GPURequest.graceMilliseconds
         var conversations: [Int: ServerConversation] = [:]
@@ -82,7 +86,9 @@ struct GPURequest {
             while let action = actions.popFirst() {
                 switch action {
                 case .ask(let index):
-                    conversations[index] = ServerConversation(with: servers[index], request(application, end)) {
+                    conversations[index] = ServerConversation(
+                        with: directory.servers[index], request(application, end)
+                    ) {
                         inbox.put($0, from: index)
                     }
                 case .accept(let index): conversations[index]?.accept()
@@ -102,6 +108,8 @@ struct GPURequest {
                 switch message {
                 case .said(let reply):
                     if reply.type == .granted { granted = reply }
+                    // Before the reply is weighed: it may be the last one's refusal.
+                    actions += race.join(directory.learn(reply.servers ?? []).map(\.description))
                     actions += race.handle(.said(reply), from: index, at: monotonicMilliseconds())
                 case .lost(let reason):
                     actions += race.handle(.lost(reason), from: index, at: monotonicMilliseconds())

@@ -25,12 +25,12 @@ struct HealthCommand: ParsableCommand {
     func run() throws {
         try reporting {
             let servers = try serverOptions.knownServers()
-            let answers = ServerAnswers(of: (try? servers.get()) ?? []) { client throws(SchedulerClient.Failure) in
-                try client.health()
+            let answers = (try? servers.get()).map { directory in
+                ServerAnswers(of: directory) { client throws(SchedulerClient.Failure) in try client.health() }.answers
             }
             // The servers first: what their clients measure would be in the way of their own measurements.
             let own = CheckedNode(node: "this node", report: try node.report(serverOptions), error: nil)
-            let others = answers.answers.map {
+            let others = (answers ?? []).map {
                 CheckedNode(node: "server \($0.address)", report: $0.value, error: $0.failure)
             }
             let nodes = [own] + others

@@ -33,7 +33,8 @@ enum HelpSections {
           /etc/bitfusion/servers.conf  the system's servers, when the user has none
           ~/.cache/bitfusion/health-counters.json
                                        counters of the last run, on a client
-          /var/lib/bitfusion           the daemon's files, on a server
+          /var/lib/bitfusion, ~/.local/state/bitfusion
+                                       the daemon's files, on a server
         """
 
     static let requestFailures = """

@@ -44,6 +44,7 @@ enum HelpText {
             \(lists)
             EXAMPLES:
                $ bitfusion manager --data-dir /var/lib/bitfusion
+               $ bitfusion resource_scheduler --srs_port 50001
                $ bitfusion list_gpus -l 10.0.0.7
                $ bitfusion run -n 4 -- <application>
                $ bitfusion run -n 1 -m 5461 -- python train.py
@@ -69,7 +70,7 @@ struct HelpCommand: ParsableCommand {
         guard let known = HelpText.command(command) else {
             throw ValidationError("there is no command '\(command)'")
         }
-        if known == ManagerCommand.self { return try ManagerCommand.execute(["--help"]) }
+        if let program = known as? any ServerProgram.Type { return try program.execute(["--help"]) }
         print(Bitfusion.helpMessage(for: known))
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSystem
 import FoundationEssentials
 import Glibc
 import ManagerClient
@@ -23,6 +24,8 @@ struct Launcher {
     /// The application is ended when this process is gone; nil where this program holds the GPUs itself.
     var holder: HolderProcess?
     var isQuiet = false
+    /// Stops this process when the terminal has stopped the application.
+    var stopProcess: () -> Void = { csystem_stop_while_sending(-1, nil, 0, 0) }
 
     /// The application's exit status, or 128 and the signal that ended it.
     func run() throws -> Int32 {
@@ -30,7 +33,7 @@ struct Launcher {
         signal(SIGCHLD, SIG_DFL)
         raiseDescriptorLimit()
         // Signals are taken one by one below; the application gets them as usual.
-        let signals = SignalSet([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2])
+        let signals = SignalSet([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2, SIGTSTP])
         let child = try start(signals.block())
         var killAt: Int64?
         while true {
@@ -44,8 +47,16 @@ struct Launcher {
             let signal = information.si_signo
             if signal == SIGCHLD {
                 var status: Int32 = 0
-                guard waitpid(child, &status, WNOHANG) == child else { continue }
+                guard waitpid(child, &status, WNOHANG | WUNTRACED) == child else { continue }
                 let ending = status & 0x7F
+                if ending == 0x7F {
+                    // With the application, so that the shell gets its terminal back; whoever sends it SIGSTOP will
+                    // continue it alone.
+                    guard [SIGTSTP, SIGTTIN, SIGTTOU].contains((status >> 8) & 0xFF) else { continue }
+                    stopProcess()
+                    kill(child, SIGCONT)
+                    continue
+                }
                 return ending == 0 ? (status >> 8) & 0xFF : 128 + ending
             }
             // A key press reaches the application without us; what was sent to this process is passed on. Of the end of

@@ -45,8 +45,20 @@ struct NodeOptions: ParsableArguments {
     @Flag(help: "This node is a server.")
     var server = false
 
-    @Option(name: .customLong("data-dir"), help: "The folder of the daemon's files, on a server.")
-    var dataFolder = "/var/lib/bitfusion"
+    @Option(
+        name: .customLong("data-dir"),
+        help: ArgumentHelp(
+            "The folder of the daemon's files, on a server. /var/lib/bitfusion for root, otherwise "
+                + "~/.local/state/bitfusion.", valueName: "folder"))
+    var dataFolder: String?
+
+    /// The folder that was named, or where this user's daemon has its own.
+    private var folder: String {
+        if let dataFolder { return dataFolder }
+        if geteuid() == 0 { return "/var/lib/bitfusion" }
+        let state = ProcessInfo.processInfo.environment["XDG_STATE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        return (state ?? (User.home ?? "") + "/.local/state") + "/bitfusion"
+    }
 
     func validate() throws {
         if client && server { throw ValidationError("--client and --server exclude each other.") }
@@ -54,10 +66,10 @@ struct NodeOptions: ParsableArguments {
 
     /// Runs the checks of this node.
     func report(_ options: ServerOptions) throws -> HealthReport {
-        let isServer = server || (!client && access(dataFolder, F_OK) == 0 && (try? InstalledFiles.server()) != nil)
+        let isServer = server || (!client && access(folder, F_OK) == 0 && (try? InstalledFiles.server()) != nil)
         guard isServer else { return ClientHealth(servers: try options.knownServers()).report() }
         let program = try InstalledFiles.server()
-        let (status, output) = try CapturedProcess(program, ["localhealth", "--data-dir", dataFolder]).finish()
+        let (status, output) = try CapturedProcess(program, ["localhealth", "--data-dir", folder]).finish()
         // It has said why.
         guard status == 0 else { throw Reported(status: status) }
         guard let report = try? JSONDecoder().decode(HealthReport.self, from: output) else {
@@ -69,7 +81,7 @@ struct NodeOptions: ParsableArguments {
 
 extension ServerOptions {
     /// The servers, or why there are none; throws only for those of the command line.
-    func knownServers() throws -> Result<[ServerAddress], Failure> {
+    func knownServers() throws -> Result<ServerDirectory, Failure> {
         do { return .success(try servers()) } catch let failure as Failure {
             guard list == nil && file == nil else { throw failure }
             return .failure(failure)

@@ -52,7 +52,7 @@ struct RunCommand: ParsableCommand {
             defer { owner.release() }
             let status = try Launcher(
                 command: command, libraryFolder: library, server: owner.dispatcher, ticket: owner.ticket,
-                isQuiet: quiet
+                isQuiet: quiet, stopProcess: owner.stopProcess
             ).run()
             throw ExitCode(status)
         }

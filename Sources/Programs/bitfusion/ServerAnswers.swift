@@ -18,19 +18,31 @@ struct ServerAnswers<Value: Sendable> {
         }
     }
 
-    let answers: [Answer]
+    private(set) var answers: [Answer] = []
 
-    /// Asks all servers at once, so that those that do not answer delay the command once.
+    /// Servers that report others, which report others: nobody needs more than this.
+    private static var roundsMax: Int { 4 }
+
+    /// Asks all servers at once, so that those that do not answer delay the command once; then those of which they
+    /// have reported.
     init(
-        of servers: [ServerAddress],
+        of directory: ServerDirectory,
         _ question: @escaping @Sendable (SchedulerClient) throws(SchedulerClient.Failure) -> Value
     ) {
-        answers = mapConcurrently(servers) { address in
-            do throws(SchedulerClient.Failure) {
-                return Answer(address: address, result: .success(try question(SchedulerClient(address))))
-            } catch {
-                return Answer(address: address, result: .failure(error))
+        var directory = directory
+        var next = directory.servers
+        for _ in 0..<ServerAnswers.roundsMax where !next.isEmpty {
+            let asked = mapConcurrently(next) { address in
+                do throws(SchedulerClient.Failure) {
+                    let client = try SchedulerClient(address)
+                    let value = try question(client)
+                    return (Answer(address: address, result: .success(value)), client.reportedServers)
+                } catch {
+                    return (Answer(address: address, result: .failure(error)), [])
+                }
             }
+            answers += asked.map(\.0)
+            next = directory.learn(asked.flatMap(\.1))
         }
     }
 

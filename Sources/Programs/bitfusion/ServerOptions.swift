@@ -15,9 +15,9 @@ struct ServerOptions: ParsableArguments {
         help: ArgumentHelp("A file that lists the servers to use, one a line.", valueName: "file"), completion: .file())
     var file: String?
 
-    func servers() throws -> [ServerAddress] {
+    func servers() throws -> ServerDirectory {
         do throws(ServerList.Failure) {
-            return try ServerList.load(list: list, file: file, home: User.home).resolve()
+            return try ServerList.load(list: list, file: file, home: User.home).directory()
         } catch {
             throw Failure(error.kind == .missing ? .noServer : .configuration, error.message)
         }

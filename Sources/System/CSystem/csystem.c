@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,3 +127,28 @@ int csystem_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLO
 int csystem_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
 const char *csystem_program_name(void) { return program_invocation_short_name; }
+
+void csystem_stop_while_sending(int socket, const void *bytes, size_t count, unsigned seconds) {
+    pid_t self = getpid();
+    pid_t keeper = socket < 0 ? -1 : fork();
+    if (keeper == 0) {
+        // Only calls that are safe after the fork of a process with threads. Signals for the terminal's processes are
+        // not for this one.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setsid();
+        if (getppid() != self) _exit(0);
+        while (send(socket, bytes, count, MSG_NOSIGNAL) == (long)count) sleep(seconds);
+        _exit(0);
+    }
+    // As the terminal would have done it, had the signal not been blocked.
+    sigset_t stop, old;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    kill(self, SIGTSTP);
+    pthread_sigmask(SIG_UNBLOCK, &stop, &old);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (keeper > 0) {
+        kill(keeper, SIGKILL);
+        while (waitpid(keeper, NULL, 0) < 0 && errno == EINTR) {}
+    }
+}

@@ -68,3 +68,7 @@ int csystem_accept(int listener);
 
 /// pipe() whose descriptors no process that is started at the same moment inherits. 0, or -1 with errno.
 int csystem_pipe(int ends[2]);
+
+/// Stops this process as Ctrl-Z does, until it is continued. Meanwhile a child sends the bytes over the socket every so
+/// many seconds; it ends with this process, however that ends. No socket (-1): nobody is told anything.
+void csystem_stop_while_sending(int socket, const void *bytes, size_t count, unsigned seconds);

@@ -44,7 +44,7 @@ package struct ServerAddress: Sendable, Hashable, CustomStringConvertible {
     private static func isHost(_ text: String) -> Bool {
         if text.contains(":") {
             var bytes = in6_addr()
-            return inet_pton(AF_INET6, String(text.prefix { $0 != "%" }), &bytes) == 1
+            return unsafe inet_pton(AF_INET6, String(text.prefix { $0 != "%" }), &bytes) == 1
         }
         return (1...253).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
