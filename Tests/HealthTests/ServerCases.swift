@@ -233,7 +233,7 @@ extension Case {
         Case("install", .fatal, "line 3", .client()) {
             $0.sources.installation.configurationProblem = "servers.conf line 3"
         },
-        Case("install", .missing, "/opt/share/bitfusion/manifest.d/client", .client()) {
+        Case("install", .missing, "/opt/share/bitfusion/manifest.d", .client()) {
             $0.files.texts["/opt/share/bitfusion/manifest.d/client"] = nil
         },
 

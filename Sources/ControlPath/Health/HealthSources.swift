@@ -55,8 +55,9 @@ package struct HealthSources: Sendable {
 package struct Installation: Sendable {
     /// The folder that has `bin`, `lib` and `share`.
     package var prefix: String
-    /// The folder of the lists of installed files; each line has a mode in octal digits, a size in bytes, and a path below
-    /// `prefix`.
+    /// The folder of the lists of installed files.
+    ///
+    /// Each line has a mode in octal digits, a size in bytes, and a path below `prefix`.
     package var manifests: String
     /// What is wrong with the configuration that this node reads; nil when it is read.
     package var configurationProblem: String?

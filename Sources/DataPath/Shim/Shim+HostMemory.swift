@@ -3,9 +3,9 @@ import CCUDA
 import Driver
 import Glibc
 
-/// Host memory that CUDA allocates or registers. It is this process's own memory, and copies use it like any other. Where
-/// the device is in another process, kernels reach what this library has allocated through ``SharedMemory``, from the
-/// moment on at which the application asks for its device address or passes it to a kernel.
+/// Host memory that CUDA allocates or registers. It is this process's own memory, and copies use it like any other.
+/// Where the device is in another process, kernels reach what this library has allocated through ``SharedMemory``, from
+/// the moment on at which the application asks for its device address or passes it to a kernel.
 extension Shim {
     /// CU_MEMHOSTALLOC_PORTABLE, DEVICEMAP and WRITECOMBINED.
     private static var allocationFlags: UInt32 { 0x7 }
