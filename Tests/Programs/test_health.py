@@ -146,11 +146,12 @@ def test_a_missing_file_is_fatal_and_a_changed_one_marginal(home, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(TREE, copy, copy_function=shutil.copy2)
     command = [copy / "bin" / "bitfusion", "localhealth", "--client", "--json"]
-    with open(copy / "share" / "bitfusion" / "bitfusion-limits.conf", "a", encoding="utf-8") as file:
-        file.write("#\n")
+    library = copy / "lib" / "bitfusion" / "client" / "libnvidia-ml.so.1"
+    with open(library, "ab") as file:
+        file.write(b"#")
     changed = check(json.loads(run(command, home).stdout), "install")
-    assert changed["status"] == "marginal" and "bitfusion-limits.conf" in changed["detail"], changed
-    (copy / "lib" / "bitfusion" / "client" / "libnvidia-ml.so.1").unlink()
+    assert changed["status"] == "marginal" and "libnvidia-ml.so.1" in changed["detail"], changed
+    library.unlink()
     finished = run(command, home)
     report = json.loads(finished.stdout)
     assert finished.returncode == 2 and check(report, "install")["status"] == "fatal"

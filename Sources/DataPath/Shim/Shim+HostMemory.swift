@@ -62,8 +62,8 @@ extension Shim {
     ) throws(CUDAError) {
         let allocation = try hostAllocation(p)
         guard Flags == 0 else { throw .invalidValue }
-        // The application's own pages cannot be taken away from it.
-        if memory.reservesAddresses && allocation.kind == .registered { throw .notSupported }
+        // The application's own pages cannot be taken away from it: kernels cannot use this address.
+        if allocation.kind == .registered { return try write(Self.address(p), to: pdptr) }
         try write(try shareHostMemory(allocation).deviceAddress(Self.address(p)), to: pdptr)
     }
 
