@@ -194,10 +194,16 @@ extension Shim {
 
     // MARK: Waiting and peers
 
-    func cuCtxSynchronize() throws(CUDAError) { try driver.cuCtxSynchronize(try activeContext().handle) }
+    func cuCtxSynchronize() throws(CUDAError) {
+        let active = try activeContext()
+        try checkHasNoCapture(active.context)
+        try driver.cuCtxSynchronize(active.handle)
+    }
 
     func cuCtxSynchronize_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
-        try driver.cuCtxSynchronize(try context(ctx).handle)
+        let context = try context(ctx)
+        try checkHasNoCapture(context)
+        try driver.cuCtxSynchronize(try context.handle)
     }
 
     func cuCtxEnablePeerAccess(_ peerContext: OpaquePointer?, _ Flags: UInt32) throws(CUDAError) {
