@@ -112,7 +112,7 @@ struct FlatGraph: Sendable {
     var structure: GraphStructure {
         var structure = GraphStructure()
         for node in nodes {
-            _ = structure.add(node.work, bits: 0, after: node.dependencies.map { GraphEdge(node: $0) })
+            structure.add(node.work, bits: 0, after: node.dependencies.map { GraphEdge(node: $0) })
         }
         return structure
     }

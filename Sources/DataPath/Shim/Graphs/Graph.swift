@@ -107,11 +107,11 @@ struct GraphStructure: Sendable {
         }
     }
 
-    mutating func add(_ work: NodeWork, bits: UInt64, after edges: [GraphEdge]) -> Int {
+    /// Adds a node, whose number is the count of those before.
+    mutating func add(_ work: NodeWork, bits: UInt64, after edges: [GraphEdge]) {
         let number = nodes.count
         nodes.append(Node(bits: bits, work: work, dependencies: edges))
         for edge in edges { nodes[edge.node]?.dependents.append(number) }
-        return number
     }
 
     mutating func setWork(_ work: NodeWork, of number: Int) { nodes[number]?.work = work }

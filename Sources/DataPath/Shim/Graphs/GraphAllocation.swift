@@ -37,6 +37,8 @@ final class GraphAllocation: @unchecked Sendable {
     }
 
     deinit { giveBack() }
+
+    var isLive: Bool { state.withLock { $0.isLive } }
 }
 
 /// The memory of graphs, by address.

@@ -10,8 +10,7 @@ extension Shim {
         try captures.withLock { captures throws(CUDAError) in
             guard let captured = captures.streams[stream.id] else { throw .illegalState }
             guard !captures.isInvalidated(captured.capture) else { throw .captureInvalidated }
-            let bits = try addNode(work, to: captured.capture.graph, after: captured.frontier)
-            guard let node = graphNodes[bits] else { throw .captureInvalidated }
+            let node = try addNode(work, to: captured.capture.graph, after: captured.frontier)
             captures.streams[stream.id]?.frontier = [GraphEdge(node: node.number)]
             captures.streams[stream.id]?.told = nil
         }

@@ -34,11 +34,28 @@ extension Shim {
 
     private func launch(_ graph: ExecutableGraph, _ target: StreamTarget) throws(CUDAError) {
         let (nodes, isEnabled, player) = graph.state.withLock { ($0.nodes.nodes, $0.isEnabled, $0.player) }
+        try checkMemory(nodes, freesAutomatically: graph.freesAutomatically)
         try player.play(on: driver, target.context, target.stream) { index, context, stream throws(CUDAError) in
             guard isEnabled[index] else { return }
             let lane = StreamTarget(
                 contextBits: target.contextBits, context: context, stream: stream, capturing: nil)
             try enqueue(nodes[index], lane, freesAutomatically: graph.freesAutomatically)
+        }
+    }
+
+    /// Looks before anything is enqueued whether memory is freed that a launch will allocate, and allocated that it
+    /// will free.
+    private func checkMemory(_ nodes: [FlatGraph.Node], freesAutomatically: Bool) throws(CUDAError) {
+        var allocated: Set<CUdeviceptr> = []
+        for node in nodes {
+            switch node.work {
+            case .allocate(let allocation):
+                guard freesAutomatically || !allocation.isLive else { throw .invalidValue }
+                allocated.insert(allocation.address)
+            case .free(let allocation):
+                guard allocated.contains(allocation.address) || allocation.isLive else { throw .invalidValue }
+            default: break
+            }
         }
     }
 

@@ -7,14 +7,15 @@ import Synchronization
 extension Shim {
     // MARK: Any kind
 
-    /// Adds a node and returns its handle's bits.
-    func addNode(_ work: NodeWork, to graph: Graph, after edges: [GraphEdge]) throws(CUDAError) -> UInt64 {
+    /// Adds a node after others of the graph.
+    func addNode(_ work: NodeWork, to graph: Graph, after edges: [GraphEdge]) throws(CUDAError) -> GraphNode {
         try graph.structure.withLock { structure throws(CUDAError) in
             let number = structure.nodes.count
             guard number < GraphStructure.nodesMax else { throw .outOfMemory }
             for edge in edges { _ = try structure[edge.node] }
             let node = try graphNodes.insert { bits in GraphNode(bits: bits, graph: graph, number: number) }
-            return try structure.bits(of: structure.add(work, bits: node.bits, after: edges))
+            structure.add(work, bits: node.bits, after: edges)
+            return node
         }
     }
 
@@ -47,7 +48,7 @@ extension Shim {
         let graph = try self.graph(hGraph)
         guard phGraphNode != nil else { throw .invalidValue }
         let edges = try edges(dependencies, data, count, in: graph)
-        try write(handle: try addNode(try work(), to: graph, after: edges), to: phGraphNode)
+        try write(handle: try addNode(try work(), to: graph, after: edges).bits, to: phGraphNode)
     }
 
     func cuGraphDestroyNode(_ hNode: OpaquePointer?) throws(CUDAError) {
@@ -197,8 +198,4 @@ extension Shim {
             }
         }
     }
-}
-
-extension GraphStructure {
-    fileprivate func bits(of number: Int) throws(CUDAError) -> UInt64 { try self[number].bits }
 }
