@@ -4,51 +4,64 @@ let graphsFunctions: [Function] = [
     Function("cuGraphAddBatchMemOpNode", 11070, absent: .memoryOperations),
     Function(
         "cuGraphAddChildGraphNode", 10000,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUgraph childGraph"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUgraph childGraph"
+    ),
     Function(
         "cuGraphAddDependencies", 10000,
         "CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, size_t numDependencies"),
     Function(
         "cuGraphAddDependencies_v2", 12030,
-        "CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData, size_t numDependencies"),
+        "CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData, size_t numDependencies"
+    ),
     Function(
         "cuGraphAddEmptyNode", 10000,
         "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies"),
     Function(
         "cuGraphAddEventRecordNode", 11010,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUevent event"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUevent event"
+    ),
     Function(
         "cuGraphAddEventWaitNode", 11010,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUevent event"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUevent event"
+    ),
     Function("cuGraphAddExternalSemaphoresSignalNode", 11020, absent: .graphics),
     Function("cuGraphAddExternalSemaphoresWaitNode", 11020, absent: .graphics),
     Function(
         "cuGraphAddHostNode", 10000,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_HOST_NODE_PARAMS *nodeParams"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_HOST_NODE_PARAMS *nodeParams"
+    ),
     Function(
         "cuGraphAddKernelNode", 10000,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS_v1 *nodeParams"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS_v1 *nodeParams"
+    ),
     Function(
         "cuGraphAddKernelNode_v2", 12000,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS *nodeParams"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS *nodeParams"
+    ),
     Function(
         "cuGraphAddMemAllocNode", 11040,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUDA_MEM_ALLOC_NODE_PARAMS *nodeParams"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUDA_MEM_ALLOC_NODE_PARAMS *nodeParams"
+    ),
     Function(
         "cuGraphAddMemFreeNode", 11040,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUdeviceptr dptr"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUdeviceptr dptr"
+    ),
     Function(
         "cuGraphAddMemcpyNode", 10000,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMCPY3D *copyParams, CUcontext ctx"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMCPY3D *copyParams, CUcontext ctx"
+    ),
     Function(
         "cuGraphAddMemsetNode", 10000,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx"
+    ),
     Function(
         "cuGraphAddNode", 12020,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUgraphNodeParams *nodeParams"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUgraphNodeParams *nodeParams"
+    ),
     Function(
         "cuGraphAddNode_v2", 12030,
-        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, const CUgraphEdgeData *dependencyData, size_t numDependencies, CUgraphNodeParams *nodeParams"),
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, const CUgraphEdgeData *dependencyData, size_t numDependencies, CUgraphNodeParams *nodeParams"
+    ),
     Function("cuGraphAddNode_v3", 13040, sameAs: "cuGraphAddNode_v2"),
     Function("cuGraphBatchMemOpNodeGetParams", 11070, absent: .memoryOperations),
     Function("cuGraphBatchMemOpNodeSetParams", 11070, absent: .memoryOperations),
@@ -92,7 +105,8 @@ let graphsFunctions: [Function] = [
         "cuGraphExecNodeSetParams", 12020, "CUgraphExec hGraphExec, CUgraphNode hNode, CUgraphNodeParams *nodeParams"),
     Function(
         "cuGraphExecUpdate", 10020,
-        "CUgraphExec hGraphExec, CUgraph hGraph, CUgraphNode *hErrorNode_out, CUgraphExecUpdateResult *updateResult_out"),
+        "CUgraphExec hGraphExec, CUgraph hGraph, CUgraphNode *hErrorNode_out, CUgraphExecUpdateResult *updateResult_out"
+    ),
     Function(
         "cuGraphExecUpdate_v2", 12000,
         "CUgraphExec hGraphExec, CUgraph hGraph, CUgraphExecUpdateResultInfo *resultInfo"),
@@ -166,7 +180,8 @@ let graphsFunctions: [Function] = [
         "CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, size_t numDependencies"),
     Function(
         "cuGraphRemoveDependencies_v2", 12030,
-        "CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData, size_t numDependencies"),
+        "CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData, size_t numDependencies"
+    ),
     Function(
         "cuGraphRetainUserObject", 11030, "CUgraph graph, CUuserObject object, unsigned int count, unsigned int flags"),
     Function("cuGraphUpload", 11010, "CUgraphExec hGraphExec, CUstream hStream", perThread: .ptsz(11010)),

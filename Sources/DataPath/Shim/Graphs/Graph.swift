@@ -139,11 +139,11 @@ struct GraphStructure: Sendable {
         nodes[number] = nil
     }
 
-    /// The numbers in an order in which every node follows its dependencies; among those that may come next, the one
-    /// that was made first. Where there is a cycle its nodes are missing.
+    /// The numbers in an order in which every node follows its dependencies.
+    ///
+    /// A chain is followed to its end before other branches begin. Where there is a cycle its nodes are missing.
     func topologicalOrder() -> [Int] {
         var open = nodes.map { $0?.dependencies.count ?? -1 }
-        // Nodes mostly are made after what they depend on: then one pass is enough.
         var order: [Int] = []
         var next = nodes.indices.filter { open[$0] == 0 }
         while !next.isEmpty {
@@ -156,7 +156,6 @@ struct GraphStructure: Sendable {
                     for dependent in nodes[current]?.dependents ?? [] {
                         open[dependent] -= 1
                         guard open[dependent] == 0 else { continue }
-                        // A chain is followed to its end before other branches begin.
                         if number == nil { number = dependent } else { later.append(dependent) }
                     }
                 }

@@ -74,8 +74,9 @@ extension Shim {
                 captures.invalidate(captured.capture)
                 throw CUDAError(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED)
             }
-            guard captured.capture.mode == CU_STREAM_CAPTURE_MODE_RELAXED
-                || pthread_equal(captured.capture.thread, pthread_self()) != 0
+            guard
+                captured.capture.mode == CU_STREAM_CAPTURE_MODE_RELAXED
+                    || pthread_equal(captured.capture.thread, pthread_self()) != 0
             else { throw CUDAError(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD) }
             return captured.capture
         }
