@@ -77,7 +77,7 @@ let package = Package(
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
-        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
@@ -100,12 +100,14 @@ let package = Package(
             providers: [.apt(["libzstd-dev", "liblz4-dev"])]),
         .target(name: "CSoftGPU", path: "Sources/SoftGPU/CSoftGPU"),
         module("PTX", in: "SoftGPU", .safe),
+        module("UsageBoard", in: "SoftGPU", .raw, uses: ["CSystem"]),
         .target(
             name: "KernelCompiler", dependencies: ["PTX", "CLLVM", "CSoftGPU"], path: "Sources/SoftGPU/KernelCompiler",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])],
             linkerSettings: [.unsafeFlags(["-L/usr/lib/llvm-19/lib"])]),
         .target(
-            name: "SoftGPU", dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver"],
+            name: "SoftGPU",
+            dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver", "UsageBoard"],
             path: "Sources/SoftGPU/SoftGPU",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 
@@ -113,9 +115,10 @@ let package = Package(
         module("Threads", in: "System", .raw),
         module("Pool", in: "ControlPath", .safe, uses: ["Threads"]),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
+        module("Health", in: "ControlPath", .raw, uses: ["Pool", "Threads"]),
         module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
         .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Pool", "Threads"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Health", "Pool", "Threads"]),
 
         // Programs.
         interposer(
@@ -123,25 +126,25 @@ let package = Package(
             uses: ["Shim", "RemoteDriver", "Transport", "Driver", "CCUDA"]),
         interposer(
             "SoftCUDA", soname: "libcuda.so.1", exports: "Sources/Programs/RemoteCUDA/exports.map",
-            uses: ["Shim", "SoftGPU", "Driver", "CCUDA"]),
+            uses: ["Shim", "SoftGPU", "Driver", "CCUDA", "UsageBoard"]),
         interposer(
             "RemoteNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
-            uses: ["CNVML", "Management", "ManagementShim", "RemoteManagement"]),
+            uses: ["CNVML", "CSystem", "Management", "ManagementShim", "RemoteManagement"]),
         interposer(
             "SoftNVML", soname: "libnvidia-ml.so.1", exports: "Sources/Programs/RemoteNVML/exports.map",
-            uses: ["CNVML", "Management", "ManagementShim", "Wire"]),
+            uses: ["CNVML", "Management", "ManagementShim", "UsageBoard", "Wire"]),
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", "Threads",
+                "CSystem", "Health", "ManagerClient", "Pool", "Threads", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
-                "Manager", "Pool", "Scheduling", "Threads", "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "Health", "HostDriver", "HostManagement",
+                "Management", "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -157,13 +160,15 @@ let package = Package(
             name: "pool-benchmark",
             dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
             path: "Benchmarks/pool", swiftSettings: common),
+        tests("HealthTests", uses: ["Health", "Pool", "Threads"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
+        tests("ControlPathTests", uses: ["Health", "Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [
-                "AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "PartitionedDriver", "RemoteDriver",
-                "Session", "SoftGPU", "Transport", "Wire",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement",
+                "Management", "PartitionedDriver", "PoolSimulation", "RemoteDriver", "Session", "SoftGPU", "Transport",
+                "UsageBoard", "Wire",
             ]),
     ]
 )

@@ -112,7 +112,7 @@ extension DriverContract {
     }
 
     /// Where the build has put its products: the folder of this test's own executable.
-    private static var buildFolder: String {
+    static var buildFolder: String {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let path = String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)

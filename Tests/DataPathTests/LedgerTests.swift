@@ -110,7 +110,9 @@ import Testing
 
     @Test func processesAreThoseWithAContext() throws {
         let slots = try slots(3, limitBytes: nil, devices: 2)
-        for (index, slot) in slots.enumerated() { slot.setClient(processID: UInt32(index), name: "program\(index)") }
+        for (index, slot) in slots.enumerated() {
+            slot.setClient(processID: UInt32(index), name: "program\(index)", workerID: UInt32(100 + index))
+        }
         slots[1].setContexts(2, device: 1)
         #expect(slots[1].take(5, device: 1))
         slots[2].setClient(processID: UInt32.max, name: "a-name-longer-than-fifteen-bytes")
@@ -119,10 +121,10 @@ import Testing
         #expect(
             slots[0].ledger.processes == [
                 LedgerProcess(
-                    processID: 1, name: "program1",
+                    processID: 1, workerID: 101, name: "program1",
                     devices: [none, LedgerProcess.Use(usedBytes: 5, hasContext: true)]),
                 LedgerProcess(
-                    processID: UInt32.max, name: "a-name-longer-t",
+                    processID: UInt32.max, workerID: UInt32(getpid()), name: "a-name-longer-t",
                     devices: [LedgerProcess.Use(usedBytes: 0, hasContext: true), none]),
             ])
     }

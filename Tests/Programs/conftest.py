@@ -117,13 +117,15 @@ class Manager:
     """A `bitfusion manager` with software GPUs; `before` are words in front of its command, as of a limit, and `command`
     may be another one that serves."""
 
-    def __init__(self, soft_gpu, bind="127.0.0.1", ports=(0, 0), folder=None, before=(), command="manager"):
+    def __init__(
+        self, soft_gpu, bind="127.0.0.1", ports=(0, 0), folder=None, before=(), command="manager", options=(), env=None
+    ):
         self.folder = folder or tempfile.mkdtemp(prefix="bitfusion-test-")
         # What a killed daemon has left there says nothing of the next one.
         pathlib.Path(self.folder, "manager.json").unlink(missing_ok=True)
         self.running = Running(
             [*before, BITFUSION, command, "--data-dir", self.folder, "--soft-gpu", soft_gpu, "--bind", bind,
-             "--srs-port", ports[0], "--dispatcher-port", ports[1]])
+             "--srs-port", ports[0], "--dispatcher-port", ports[1], *options], env)
         description = pathlib.Path(self.folder) / "manager.json"
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -178,6 +180,16 @@ class Manager:
             return self.running.wait(NO_HANG * 2)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def driver_with_library(source, folder):
+    """The software GPU's driver with a management library beside it that has the functions of a C file in front."""
+    made = run(["gcc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", f"-Wl,-soname,{source}.so",
+                "-Wl,--no-as-needed", ROOT / "Tests" / "Programs" / source, SOFT / "libnvidia-ml.so.1",
+                f"-Wl,-rpath,{SOFT}"])
+    assert made.returncode == 0, str(made)
+    (folder / "libcuda.so.1").symlink_to(SOFT / "libcuda.so.1")
+    return folder / "libcuda.so.1"
 
 
 def descendants(pid):
@@ -273,3 +285,29 @@ def cleanup():
     yield started
     for running in started:
         running.end()
+
+
+def packed(folder, kind):
+    """The packages that scripts/package makes of the tree, by name."""
+    done = subprocess.run([ROOT / "scripts" / "package", folder, kind], env=environment(BITFUSION_TREE=TREE),
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    files = [pathlib.Path(line) for line in done.stdout.split()]
+    packages = {name: [file for file in files if file.name.startswith(name)] for name in
+                ("bitfusion-client", "bitfusion-server", "bitfusion-soft-gpu")}
+    assert all(len(found) == 1 for found in packages.values()) and len(files) == 3, done.stdout
+    return {name: file for name, (file,) in packages.items()}
+
+
+@pytest.fixture(scope="session")
+def debs(tmp_path_factory):
+    if not shutil.which("dpkg-shlibdeps"):
+        pytest.skip("dpkg-dev is not installed")
+    return packed(tmp_path_factory.mktemp("debs"), "deb")
+
+
+@pytest.fixture(scope="session")
+def rpms(tmp_path_factory):
+    if not shutil.which("rpmbuild"):
+        pytest.skip("rpmbuild is not installed")
+    return packed(tmp_path_factory.mktemp("rpms"), "rpm")

@@ -56,7 +56,7 @@ def user(tmp_path, shared_gpu):
 
 
 def test_one_by_one(user):
-    """CLI-05, CLI-28, CLI-29, CLI-32..38, CLI-73, CLI-75, CLI-76: the three commands, as a user types them."""
+    """CLI-05, CLI-28, CLI-29, CLI-32..38, CLI-73, CLI-75, CLI-76, CFG-16: the three commands, as a user types them."""
     requested = user.requests("-n", 1, "-m", 1024)
     file, = user.files()
     assert requested.stdout == ""

@@ -8,7 +8,7 @@ from conftest import CLIENT, ROOT, SOFT, TREE
 
 GENERATED = ROOT / "Sources" / "DataPath" / "Shim" / "Generated"
 # The files that a machine with programs needs; the software GPU's are for developers' machines, which have LLVM.
-CLIENT_FILES = [CLIENT / "libcuda.so.1", TREE / "bin" / "bitfusion"]
+CLIENT_FILES = [CLIENT / "libcuda.so.1", CLIENT / "libnvidia-ml.so.1", TREE / "bin" / "bitfusion"]
 LIBRARY_BYTES_MAX = 10_000_000
 
 

@@ -12,7 +12,7 @@ package struct ManagementFunction: Sendable {
         case serverProcesses = "tells of the processes of others on the server"
         case serverProcessors = "tells of the server's processors, which the program does not run on"
         case sampling = "GPM's samples live in the server's library"
-        case events = "events of the server are not passed on"
+        case events = "another form of events, not built yet"
         case units = "S-class units, which no server has"
         case confidential = "is about the server's virtual machine, not about a GPU"
         case olderForm = "form of an older library with another structure"
@@ -26,6 +26,8 @@ package struct ManagementFunction: Sendable {
         case known
         /// `Library` has a method of the same name and parameters.
         case shim
+        /// The same, and what it asks of the server travels in a form of its own, which both halves know by hand.
+        case relayed
         /// The same function under an older name.
         case sameAs(String)
         /// Would change a GPU that others use too: NVML_ERROR_NO_PERMISSION.
@@ -45,13 +47,16 @@ package struct ManagementFunction: Sendable {
         self.parameters = parameters
     }
 
-    /// Whether the call travels to a source.
+    /// Whether the call travels to a source as its parameters say.
     package var isAsked: Bool {
         switch answer {
         case .asked, .known: true
-        case .shim, .sameAs, .refused, .absent: false
+        case .shim, .relayed, .sameAs, .refused, .absent: false
         }
     }
+
+    /// Whether the call travels in a form of its own.
+    package var isRelayed: Bool { if case .relayed = answer { true } else { false } }
 }
 
 /// One or two C parameters and how they travel.
@@ -77,6 +82,8 @@ package struct ManagementParameter: Sendable {
         case block
         /// A count, read and written, and one array or more of elements of so many bytes.
         case list([Int])
+        /// An array of elements of so many bytes, and then its count, read and written.
+        case counted(Int)
         /// A count, read and written, and an array of `nvmlDevice_t`.
         case devices
         /// An `int` count and an array of elements of so many bytes that is read and written.
@@ -106,6 +113,9 @@ package struct ManagementParameter: Sendable {
     static func buffer(_ name: String) -> Self { Self(name: name, passing: .buffer) }
     static func block(_ name: String) -> Self { Self(name: name, passing: .block) }
     static func list(_ name: String, _ elementBytes: Int...) -> Self { Self(name: name, passing: .list(elementBytes)) }
+    static func counted(_ name: String, _ elementBytes: Int) -> Self {
+        Self(name: name, passing: .counted(elementBytes))
+    }
     static func devices(_ name: String) -> Self { Self(name: name, passing: .devices) }
     static func exchangedArray(_ name: String, _ elementBytes: Int) -> Self {
         Self(name: name, passing: .exchangedArray(elementBytes))

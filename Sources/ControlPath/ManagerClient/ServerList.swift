@@ -10,7 +10,11 @@ import Pool
 package struct ServerList: Sendable {
     /// What is wrong with a list, in words.
     package struct Failure: Error, Sendable, Equatable {
-        package enum Kind: Sendable { case missing, malformed }
+        package enum Kind: Sendable, Equatable {
+            case missing, malformed
+            /// The file is there, or its folder is, and this user may not read it.
+            case unreadable(path: String)
+        }
         package let kind: Kind
         package let message: String
     }
@@ -19,6 +23,7 @@ package struct ServerList: Sendable {
     package static let serversMax = 10_000
     /// Longer than a list of ``serversMax`` servers in its longest form.
     package static let fileBytesMax = 4 << 20
+    private static let systemPath = "/etc/bitfusion/servers.conf"
 
     package var entries: [ServerEntry]
     /// Whether it is the list of all servers, and not a choice that the user made for one command.
@@ -76,9 +81,12 @@ package struct ServerList: Sendable {
     package static func load(list: String?, file: String?, home: String?) throws(Failure) -> ServerList {
         if let list { return ServerList(entries: try parse(list: list), isComplete: false) }
         if let file { return ServerList(entries: try read(file), isComplete: false) }
-        let candidates = (home.map { ["\($0)/.bitfusion/servers.conf"] } ?? []) + ["/etc/bitfusion/servers.conf"]
-        for path in candidates where access(path, F_OK) == 0 {
-            return ServerList(entries: try read(path), isComplete: true)
+        let candidates = (home.map { ["\($0)/.bitfusion/servers.conf"] } ?? []) + [systemPath]
+        for path in candidates {
+            if access(path, F_OK) == 0 { return ServerList(entries: try read(path), isComplete: true) }
+            // A folder that is closed to this user says whom the pool is for, whether or not there is a list in it. A
+            // home that is closed is another user's, left in the environment.
+            if path == systemPath, errno == EACCES { throw unread(path, errno) }
         }
         throw Failure(
             kind: .missing,
@@ -90,22 +98,24 @@ package struct ServerList: Sendable {
 
     private static func read(_ path: String) throws(Failure) -> [ServerEntry] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw Failure(kind: .missing, message: "cannot read the server list \(path): \(errorText(errno))")
-        }
+        guard descriptor >= 0 else { throw unread(path, errno) }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         while bytes.count <= fileBytesMax {
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else {
-                throw Failure(kind: .missing, message: "cannot read the server list \(path): \(errorText(errno))")
-            }
+            guard count >= 0 else { throw unread(path, errno) }
             if count == 0 { return try parse(file: String(decoding: bytes, as: UTF8.self), path: path) }
             bytes += chunk[..<count]
         }
         throw Failure(
             kind: .malformed, message: "the server list \(path) is longer than \(fileBytesMax >> 20) MiB")
+    }
+
+    private static func unread(_ path: String, _ code: Int32) -> Failure {
+        Failure(
+            kind: code == EACCES ? .unreadable(path: path) : .missing,
+            message: "cannot read the server list \(path): \(errorText(code))")
     }
 }

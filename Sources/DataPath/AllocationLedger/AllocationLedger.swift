@@ -125,6 +125,7 @@ package final class AllocationLedger: @unchecked Sendable {
             guard devices.contains(where: \.hasContext) else { return nil }
             return LedgerProcess(
                 processID: UInt32(truncatingIfNeeded: load(start + LedgerLayout.processID)),
+                workerID: UInt32(truncatingIfNeeded: load(start + LedgerLayout.workerID)),
                 name: name(at: start + LedgerLayout.name), devices: devices)
         }
     }
@@ -170,6 +171,8 @@ package struct LedgerProcess: Sendable, Equatable {
 
     /// The client machine's number of the process.
     package var processID: UInt32
+    /// The server's number of the worker that does its work.
+    package var workerID: UInt32
     /// The program's short name.
     package var name: String
     /// What it uses on each device of the allocation.

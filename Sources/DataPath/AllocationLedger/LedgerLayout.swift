@@ -6,8 +6,8 @@ import Synchronization
 /// A change of anything here changes the version in ``magicValue``, so that a worker of another release takes no other
 /// meaning from it.
 struct LedgerLayout: Sendable {
-    /// "BFLEDG" and the version, 1.
-    static let magicValue: UInt64 = 0x0001_4744_454C_4642
+    /// "BFLEDG" and the version, 2.
+    static let magicValue: UInt64 = 0x0002_4744_454C_4642
 
     // The header, in bytes from the beginning. Written by the dispatcher.
     static let magic = 0
@@ -25,7 +25,8 @@ struct LedgerLayout: Sendable {
     static let nameBytes = 16
     static let activity = 24
     static let isRunning = 32
-    private static let devices = 40
+    static let workerID = 40
+    private static let devices = 48
     private static let bytesPerDevice = 24
 
     let deviceCount: Int

@@ -25,8 +25,11 @@ package final class LedgerSlot: Sendable {
     }
 
     /// Says whose worker this is: the client machine's number of the process, and the program's short name.
-    package func setClient(processID: UInt32, name: String) {
+    ///
+    /// The server knows the work under this process's own number.
+    package func setClient(processID: UInt32, name: String, workerID: UInt32? = nil) {
         let start = ledger.layout.slot(number)
+        ledger.store(start + LedgerLayout.workerID, UInt64(workerID ?? UInt32(getpid())))
         ledger.store(start + LedgerLayout.processID, UInt64(processID))
         let bytes = Array(name.utf8.prefix(LedgerLayout.nameBytes - 1))
         for word in 0..<LedgerLayout.nameBytes / 8 {

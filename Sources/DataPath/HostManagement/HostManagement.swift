@@ -9,7 +9,9 @@ package import Management
 package final class HostManagement: ManagementSource {
     let library: ManagementLibrary
     /// The library's handles of the devices that are shown.
-    private let devices: [UnsafeMutableRawPointer]
+    let devices: [UnsafeMutableRawPointer]
+    /// The library's sets of events, by the client's numbers of them.
+    var eventSets: [UInt32: UnsafeMutableRawPointer] = [:]
 
     /// Opens and initialises a library; shows all devices when `uuids` is nil.
     package init(path: String, uuids: [String]? = nil) throws(ManagementFailure) {
@@ -19,7 +21,7 @@ package final class HostManagement: ManagementSource {
         }
         let code = initialise()
         guard code == NVMLCode.success else {
-            throw ManagementFailure("the management library \(path) does not start: NVML error \(code)")
+            throw ManagementFailure("the management library \(path) does not start: NVML error \(code)", code: code)
         }
         if let uuids {
             var found: [UnsafeMutableRawPointer] = []
@@ -31,6 +33,7 @@ package final class HostManagement: ManagementSource {
     }
 
     deinit {
+        eventSets.keys.forEach { _ = freeEventSet($0) }
         let shutDown: (@convention(c) () -> UInt32)? = library.function("nvmlShutdown")
         _ = shutDown?()
     }
@@ -76,6 +79,7 @@ package final class HostManagement: ManagementSource {
             return ManagementAnswer(
                 NVMLCode.success, bytes: withUnsafeBytes(of: UInt32(devices.count).littleEndian) { Array($0) })
         }
+        if let answer = answerOfHiddenLink(question) ?? answerAboutEvents(question) { return answer }
         var arguments = HostArguments(question.bytes, devices: devices)
         defer { arguments.free() }
         do throws(MalformedQuestion) {

@@ -6,8 +6,8 @@ import Wire
 
 /// Shows of each device's memory and processes what belongs to the allocation, as the CUDA driver does.
 package final class PartitionedManagement: ManagementSource {
-    private let base: any ManagementSource
-    private let ledger: AllocationLedger
+    let base: any ManagementSource
+    let ledger: AllocationLedger
 
     package init(_ base: any ManagementSource, ledger: AllocationLedger) {
         self.base = base
@@ -19,6 +19,7 @@ package final class PartitionedManagement: ManagementSource {
             switch question.call {
             case .nvmlDeviceGetMemoryInfo_v2: return try memory(question)
             case .nvmlDeviceGetComputeRunningProcesses_v3: return try processes(question)
+            case .nvmlDeviceGetProcessUtilization: return try processUtilization(question)
             case .nvmlSystemGetProcessName: return try processName(question)
             default: return base.answer(question)
             }
@@ -49,7 +50,7 @@ package final class PartitionedManagement: ManagementSource {
     }
 
     /// The allocation's number of a device.
-    private func device(_ question: inout ValueReader) throws(MalformedQuestion) -> Int {
+    func device(_ question: inout ValueReader) throws(MalformedQuestion) -> Int {
         let device = Int(try question.value(UInt32.self))
         guard device < ledger.deviceCount else { throw MalformedQuestion() }
         return device

@@ -10,6 +10,8 @@ package enum ManagementLimits {
     package static let structureBytesMax = 64 << 10
     /// All arrays of a list together.
     package static let arrayBytesMax = 1 << 20
+    /// Sets of events of one program: tools make one or two, and some forget to free them.
+    package static let eventSetsMax = 1024
     /// A question: its name, and at most a structure and an array.
     package static let questionBytesMax = 2 << 20
     package static let answerBytesMax = 2 << 20

@@ -14,6 +14,11 @@ enum ExportTable {
         @convention(c) (
             UnsafeMutableRawPointer?, UnsafeMutablePointer<UInt32>?, UnsafeMutableRawPointer?
         ) -> UInt32
+    private typealias Average =
+        @convention(c) (
+            UnsafeMutableRawPointer?, UInt64, UnsafeMutablePointer<UInt32>?, UnsafeMutablePointer<UInt32>?,
+            UnsafeMutableRawPointer?
+        ) -> UInt32
     private typealias Ancestor =
         @convention(c) (
             UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafeMutableRawPointer?
@@ -29,6 +34,7 @@ enum ExportTable {
         let canBeWatched: Ask = { Library.shared.canBeWatched($0, $1) }
         let computeProcesses: List = { Library.shared.namedComputeProcesses($0, $1, $2) }
         let noProcesses: List = { Library.shared.nvmlDeviceGetGraphicsRunningProcesses($0, $1, $2) }
+        let utilization: Average = { Library.shared.averagedProcessUtilization($0, $1, $2, $3, $4) }
         let ancestor: Ancestor = { Library.shared.commonAncestor($0, $1, $2) }
         let entries = UnsafeMutablePointer<UnsafeRawPointer>.allocate(capacity: entryCount)
         entries.initialize(repeating: unsafeBitCast(notSupported, to: UnsafeRawPointer.self), count: entryCount)
@@ -36,6 +42,8 @@ enum ExportTable {
         entries[23] = unsafeBitCast(ancestor, to: UnsafeRawPointer.self)
         // Asked by `pmon` and `dmon` before anything else.
         entries[72] = unsafeBitCast(canBeWatched, to: UnsafeRawPointer.self)
+        // How much each process has used the GPU, for `pmon`.
+        entries[145] = unsafeBitCast(utilization, to: UnsafeRawPointer.self)
         // The processes that compute, that draw, and that compute through MPS.
         entries[213] = unsafeBitCast(computeProcesses, to: UnsafeRawPointer.self)
         entries[214] = unsafeBitCast(noProcesses, to: UnsafeRawPointer.self)

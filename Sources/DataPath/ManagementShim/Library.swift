@@ -12,13 +12,9 @@ final class Library: @unchecked Sendable {
 
     // SAFETY: all of it is read and written while the LibraryLock is held.
     private var initialisations = 0
-    private var source: (any ManagementSource)?
-    private var deviceCount = 0
-    private var eventSets: Set<UInt> = []
-    private var lastEventSet: UInt = 0x4556_0000
-
-    /// More sets than that are leaked.
-    private static let eventSetsMax = 4096
+    private(set) var source: (any ManagementSource)?
+    private(set) var deviceCount = 0
+    var eventSets = EventSets()
 
     func nvmlInit_v2() -> UInt32 { LibraryLock.withLock { initialise() } }
 
@@ -47,7 +43,7 @@ final class Library: @unchecked Sendable {
         if initialisations == 0 {
             source = nil
             deviceCount = 0
-            eventSets = []
+            eventSets.removeAll()
         }
         return NVMLCode.success
     }
@@ -103,18 +99,6 @@ final class Library: @unchecked Sendable {
     func withDeviceCount(_ body: (Int) -> UInt32) -> UInt32 {
         LibraryLock.withLock { source == nil ? NVMLCode.uninitialized : body(deviceCount) }
     }
-
-    /// Makes a set of events; nil when there are too many.
-    func makeEventSet() -> UInt? {
-        guard eventSets.count < Library.eventSetsMax else { return nil }
-        lastEventSet += 1
-        eventSets.insert(lastEventSet)
-        return lastEventSet
-    }
-
-    func hasEventSet(_ set: UInt) -> Bool { eventSets.contains(set) }
-
-    func removeEventSet(_ set: UInt) -> Bool { eventSets.remove(set) != nil }
 }
 
 /// What the exports of questions to the source call.

@@ -48,6 +48,8 @@ func startThread(
     var all = sigset_t()
     var old = sigset_t()
     sigfillset(&all)
+    // Those of its own faults: a host function may touch managed memory.
+    for signal in [SIGSEGV, SIGBUS, SIGFPE, SIGILL] { sigdelset(&all, signal) }
     pthread_sigmask(SIG_SETMASK, &all, &old)
     defer { pthread_sigmask(SIG_SETMASK, &old, nil) }
     let start = Unmanaged.passRetained(Start(argument, body))

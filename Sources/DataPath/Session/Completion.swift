@@ -16,6 +16,8 @@ struct Completion {
     /// Memory of the driver whose first bytes are sent with the answer.
     let landing: UnsafeMutableRawBufferPointer?
     var landingByteCount = 0
+    /// The payload of a frame that is performed now.
+    var postponed: (header: FrameHeader, payload: [UInt8])?
     /// What is left to do before the answer, which it writes itself.
     var last: (() throws -> Void)?
     var status: CUresult = CUDA_SUCCESS
@@ -65,7 +67,18 @@ extension Session {
         defer {
             if let landing = completion.landing { idleLandings[completion.context, default: []].append(landing) }
         }
-        if let last = completion.last, completion.status == CUDA_SUCCESS {
+        if let (header, payload) = completion.postponed {
+            // Another call's answer may be waiting to be sent.
+            var pending = PayloadWriter()
+            swap(&pending, &reply)
+            let wasAnswered = isAnswered
+            defer {
+                swap(&pending, &reply)
+                isAnswered = wasAnswered
+            }
+            // Whatever became of the work: a context that has failed says so again.
+            try payload.withUnsafeBytes { try perform(header, $0, mayPostpone: false) }
+        } else if let last = completion.last, completion.status == CUDA_SUCCESS {
             do { try last() } catch let error as CUDAError { try answer(completion.sequence, status: error.code) }
         } else if let landing = completion.landing, completion.status == CUDA_SUCCESS {
             try answer(
@@ -73,6 +86,39 @@ extension Session {
         } else {
             try answer(completion.sequence, status: completion.status)
         }
+    }
+
+    /// The calls in which drivers wait for work that has been enqueued.
+    static let waitsForWork: Set<Call> = [
+        .cuMemFree_v2, .cuModuleUnload, .cuCtxDestroy_v2, .cuDevicePrimaryCtxRelease_v2,
+    ]
+
+    /// Performs a frame when the work of its context is done, so that the session can meanwhile read that a host
+    /// function has returned, for which the work may be waiting.
+    func postpone(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws {
+        var number = header.context
+        if header.call == Call.cuCtxDestroy_v2.rawValue, payload.count == 8 {
+            number = payload.loadUnaligned(as: UInt64.self).littleEndian
+        }
+        // Of a context that is not known, the call itself will tell.
+        guard let context = try? contexts.driverHandle(number) else {
+            return try perform(header, payload, mayPostpone: false)
+        }
+        var waited: [EventHandle] = []
+        do throws(CUDAError) {
+            waited.append(try record(.legacyDefault, number, context))
+            for (stream, owner) in contextOfStream where owner == number {
+                waited.append(try record(try streams.driverHandle(stream), number, context))
+            }
+        } catch {
+            // It has failed, and waits for nothing any more.
+            idleEvents[number, default: []] += waited
+            return try perform(header, payload, mayPostpone: false)
+        }
+        completions.append(
+            Completion(
+                context: number, handle: context, events: waited, sequence: header.sequence, landing: nil,
+                postponed: (header, Array(payload))))
     }
 
     /// Records an event on a stream, for a completion.

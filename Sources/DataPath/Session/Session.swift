@@ -56,7 +56,7 @@ package final class Session {
     private var inputStart = 0
     private var inputEnd = 0
     private var output: [UInt8] = []
-    private var reply = PayloadWriter()
+    var reply = PayloadWriter()
     /// A place for copies to the host, with a reply's header in front of it.
     ///
     /// It begins on a page, as device memory does: where the two differ by some bytes, some processors copy five times
@@ -165,13 +165,16 @@ package final class Session {
         input = larger
     }
 
-    private func perform(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws {
+    func perform(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, mayPostpone: Bool = true) throws {
         var request = WireReader(RawSpan(_unsafeBytes: payload))
         if header.flags.contains(.hostFunctionReturned) {
             hostFunctions.returned(try request.read(UInt64.self))
             return
         }
         guard let call = Call(rawValue: header.call) else { throw WireError.unknownCall(header.call) }
+        if mayPostpone, hostFunctions.isBusy, Session.waitsForWork.contains(call) {
+            return try postpone(header, payload)
+        }
         let wantsReply = header.flags.contains(.wantsReply)
         var status = CUDA_SUCCESS
         reply.removeAll()

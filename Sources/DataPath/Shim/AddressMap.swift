@@ -9,12 +9,16 @@ struct Allocation: BitwiseCopyable {
         case device
         /// A variable of a module.
         case global
+        /// Memory that the host uses at the same addresses.
+        case managed
         /// Host memory that this library allocated.
         case host
         /// Host memory that the application registered.
         case registered
 
-        var isOnDevice: Bool { self == .device || self == .global }
+        var isOnDevice: Bool { self == .device || self == .global || self == .managed }
+        /// Whether its addresses are reserved while it lives.
+        var isReserved: Bool { self == .device || self == .managed }
     }
 
     var base: CUdeviceptr
@@ -29,8 +33,15 @@ struct Allocation: BitwiseCopyable {
     var poolBits: UInt64 = 0
     /// Flags of cuMemHostAlloc or cuMemHostRegister.
     var hostFlags: UInt32 = 0
+    /// Where a device in another process has memory that the host uses too; 0 for all other memory.
+    var deviceBase: CUdeviceptr = 0
     /// CU_POINTER_ATTRIBUTE_SYNC_MEMOPS.
     var synchronizesCopies = false
+
+    /// What is found at an address of the application, for the device.
+    func deviceAddress(_ address: CUdeviceptr) -> CUdeviceptr {
+        deviceBase == 0 ? address : deviceBase + (address - base)
+    }
 
     var end: CUdeviceptr { base + CUdeviceptr(byteCount) }
 
@@ -46,10 +57,39 @@ struct Allocation: BitwiseCopyable {
 final class AddressMap: Sendable {
     private let allocations = Mutex<[Allocation]>([])
     private let reservations = AddressReservations()
+    /// How much host memory of this library there is, and between which addresses it has ever been.
+    private let hostCount = Atomic(0)
+    private let hostLow = Atomic(CUdeviceptr(Int64.max))
+    private let hostHigh = Atomic<CUdeviceptr>(0)
     /// Whether device addresses must be kept free of host memory.
     let reservesAddresses: Bool
 
     init(reservesAddresses: Bool) { self.reservesAddresses = reservesAddresses }
+
+    /// Whether there is host memory of this library.
+    @inline(__always)
+    var hasHostMemory: Bool { hostCount.load(ordering: .relaxed) != 0 }
+
+    /// False for most addresses that are not host memory of this library, without a look at the map.
+    @inline(__always)
+    func mayBeHostMemory(_ address: CUdeviceptr) -> Bool {
+        address >= hostLow.load(ordering: .relaxed) && address < hostHigh.load(ordering: .relaxed)
+    }
+
+    /// Adds host memory of this library.
+    func insert(host allocation: Allocation) {
+        insert(allocation)
+        hostCount.add(1, ordering: .relaxed)
+        _ = hostLow.min(allocation.base, ordering: .relaxed)
+        _ = hostHigh.max(allocation.end, ordering: .relaxed)
+    }
+
+    /// Takes out host memory of this library that begins at an address.
+    func remove(host base: CUdeviceptr) -> Allocation? {
+        guard let removed = remove(base, where: { $0.kind == .host }) else { return nil }
+        hostCount.subtract(1, ordering: .relaxed)
+        return removed
+    }
 
     /// Adds a range; ranges that it overlaps are stale and go.
     func insert(_ allocation: Allocation) {
@@ -66,7 +106,7 @@ final class AddressMap: Sendable {
             allocations.replaceSubrange(first..<last, with: CollectionOfOne(allocation))
             return stale
         }
-        for allocation in stale where allocation.kind == .device { release(allocation) }
+        for allocation in stale where allocation.kind.isReserved { release(allocation) }
     }
 
     /// Adds a range unless it overlaps another.
@@ -98,7 +138,7 @@ final class AddressMap: Sendable {
             }
             return allocations.remove(at: index)
         }
-        if let removed, removed.kind == .device { release(removed) }
+        if let removed, removed.kind.isReserved { release(removed) }
         return removed
     }
 
@@ -122,7 +162,7 @@ final class AddressMap: Sendable {
             allocations.removeAll(where: isEnded)
             return ended
         }
-        for allocation in removed where allocation.kind == .device { release(allocation) }
+        for allocation in removed where allocation.kind.isReserved { release(allocation) }
     }
 
     /// Keeps host memory away from a new range of device memory.

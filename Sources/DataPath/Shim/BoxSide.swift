@@ -18,7 +18,9 @@ struct BoxSide {
 /// Where a box lies in an address space.
 struct PlacedBox {
     let side: Shim.Side
-    let corner: DeviceBox
+    var corner: DeviceBox
+    /// From the first byte to the last.
+    let byteCount: Int
 
     /// Whether the rows and slices of a box of this size follow each other without gaps.
     func isContiguous(_ extent: Extent) -> Bool {
@@ -51,7 +53,8 @@ extension Shim {
         let (address, isOverflow) = base.addingReportingOverflow(CUdeviceptr(first))
         guard !isOverflow else { throw .invalidValue }
         return PlacedBox(
-            side: try side(address, last, demand), corner: DeviceBox(address: address, pitch: pitch, rows: rows))
+            side: try side(address, last, demand), corner: DeviceBox(address: address, pitch: pitch, rows: rows),
+            byteCount: last)
     }
 
     private func offset(x: Int, y: Int, z: Int, pitch: Int, rows: Int) throws(CUDAError) -> Int {

@@ -46,9 +46,26 @@ final class Device: Sendable {
     init(ordinal: Int32, driverOrdinal: Int32, description: DeviceDescription) {
         self.ordinal = ordinal
         self.driverOrdinal = driverOrdinal
+        var description = description
+        // What this library does for every device, and what it needs one on the same bus for.
+        for (attribute, value) in Device.ownAttributes {
+            let index = Int(attribute.rawValue)
+            if description.attributes.indices.contains(index) { description.attributes[index] = value }
+        }
         self.description = description
         limits = LaunchLimits(description)
     }
+
+    private static let ownAttributes: [(CUdevice_attribute, Int32)] = [
+        (CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 1),
+        (CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 1),
+        (CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1),
+        (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS, 0),
+        (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES, 0),
+        (CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST, 0),
+        (CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, 0),
+        (CU_DEVICE_ATTRIBUTE_HOST_NATIVE_ATOMIC_SUPPORTED, 0),
+    ]
 
     /// `0000:10:00.0`: domain, bus and device.
     var pciBusID: String {

@@ -8,6 +8,8 @@ final class Library: Sendable {
         /// By the context's handle.
         var modules: [UInt64: Module] = [:]
         var kernels: [String: Kernel] = [:]
+        /// Whether the first device's primary context is retained for its variables.
+        var holdsPrimaryContext = false
     }
 
     let bits: UInt64

@@ -96,14 +96,36 @@ extension Shim {
             var description = CUDA_MEMCPY3D()
             description.set(target: targetSide, source: sourceSide, extent)
             let work = CopyWork(
-                description: description, context: try context(of: stream), target: target, source: source,
-                extent: extent)
+                description: description, context: try context(of: stream), target: settled(target),
+                source: settled(source), extent: extent)
             return try capture(.copy(work), on: captured)
         }
         if target.isContiguous(extent), source.isContiguous(extent) {
             return try copy(
                 target.corner.address, .anything, source.corner.address, .anything, byteCount, stream, isAsync: isAsync)
         }
+        guard target.side != .shared, source.side != .shared else {
+            return try whileOnDevice(
+                [
+                    (target.corner.address, target.side, target.byteCount),
+                    (source.corner.address, source.side, source.byteCount),
+                ], stream, isChanged: target.side == .shared
+            ) { () throws(CUDAError) in
+                try copyBox(onDevice(target), onDevice(source), extent, byteCount, stream)
+            }
+        }
+        try copyBox(target, source, extent, byteCount, stream)
+    }
+
+    private func onDevice(_ box: PlacedBox) -> PlacedBox {
+        var box = box
+        box.corner.address = deviceAddress(box.corner.address)
+        return box
+    }
+
+    private func copyBox(
+        _ target: PlacedBox, _ source: PlacedBox, _ extent: Extent, _ byteCount: Int, _ stream: StreamTarget
+    ) throws(CUDAError) {
         switch (target.side.isHost, source.side.isHost) {
         case (false, false):
             try driver.cuMemcpy3DAsync_v2(

@@ -198,12 +198,14 @@ extension Shim {
         let active = try activeContext()
         try checkHasNoCapture(active.context)
         try driver.cuCtxSynchronize(active.handle)
+        try throwLearntFailure()
     }
 
     func cuCtxSynchronize_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
         let context = try context(ctx)
         try checkHasNoCapture(context)
         try driver.cuCtxSynchronize(try context.handle)
+        try throwLearntFailure()
     }
 
     func cuCtxEnablePeerAccess(_ peerContext: OpaquePointer?, _ Flags: UInt32) throws(CUDAError) {

@@ -11,12 +11,14 @@ extension Shim {
     /// What an address of a copy is.
     enum Side {
         case device
+        /// Memory that host and device use by turns: the device's, after what the host has changed was sent.
+        case shared
         /// Host memory that CUDA allocated or registered: it stays where it is until the stream has used it.
         case pinned
         /// Other host memory.
         case pageable
 
-        var isHost: Bool { self != .device }
+        var isHost: Bool { self == .pinned || self == .pageable }
     }
 
     /// What a function demands of an address.
@@ -120,6 +122,7 @@ extension Shim {
             if allocation.kind == .registered, demand == .anything { return .pageable }
             throw .invalidValue
         }
+        if allocation.deviceBase != 0 { return .shared }
         return allocation.kind.isOnDevice ? .device : .pinned
     }
 
@@ -140,14 +143,34 @@ extension Shim {
             let work = try copyWork(target, targetSide, source, sourceSide, byteCount, context)
             return try capture(.copy(work), on: captured)
         }
+        guard targetSide != .shared, sourceSide != .shared else {
+            return try whileOnDevice(
+                [(target, targetSide, byteCount), (source, sourceSide, byteCount)], stream,
+                isChanged: targetSide == .shared
+            ) { () throws(CUDAError) in
+                try copy(
+                    deviceAddress(target), targetSide, deviceAddress(source), sourceSide, byteCount, stream,
+                    isAsync: isAsync)
+            }
+        }
+        try copy(target, targetSide, source, sourceSide, byteCount, stream, isAsync: isAsync)
+    }
+
+    /// Copies between addresses of which it is known what they are.
+    private func copy(
+        _ target: CUdeviceptr, _ targetSide: Side, _ source: CUdeviceptr, _ sourceSide: Side, _ byteCount: Int,
+        _ stream: StreamTarget, isAsync: Bool
+    ) throws(CUDAError) {
         switch (targetSide.isHost, sourceSide.isHost) {
         case (false, false):
             try driver.cuMemcpyDtoDAsync_v2(
                 stream.context, dstDevice: target, srcDevice: source, byteCount: byteCount, hStream: stream.stream)
+            if !isAsync { try waitIfManaged(target, stream) }
         case (false, true):
             try driver.cuMemcpyHtoDAsync_v2(
                 stream.context, dstDevice: target, srcHost: Self.hostBytes(source, byteCount).bytes,
                 hStream: stream.stream)
+            if !isAsync { try waitIfManaged(target, stream) }
         case (true, false):
             let bytes = UnsafeMutableRawBufferPointer(mutating: Self.hostBytes(target, byteCount))
             if isAsync, targetSide == .pinned {

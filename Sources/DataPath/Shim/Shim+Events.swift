@@ -61,6 +61,7 @@ extension Shim {
         let event = try events.object(hEvent)
         try checkIsNotCaptured(event)
         try driver.cuEventSynchronize(try event.context.handle, hEvent: event.handle)
+        try throwLearntFailure()
     }
 
     func cuEventElapsedTime(

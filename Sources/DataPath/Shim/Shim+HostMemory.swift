@@ -3,8 +3,9 @@ import CCUDA
 import Driver
 import Glibc
 
-/// Host memory that CUDA allocates or registers. It is this process's own memory: copies use it like any other, kernels
-/// cannot reach it.
+/// Host memory that CUDA allocates or registers. It is this process's own memory, and copies use it like any other.
+/// Where the device is in another process, kernels reach what this library has allocated through ``SharedMemory``, from
+/// the moment on at which the application asks for its device address or passes it to a kernel.
 extension Shim {
     /// CU_MEMHOSTALLOC_PORTABLE, DEVICEMAP and WRITECOMBINED.
     private static var allocationFlags: UInt32 { 0x7 }
@@ -26,15 +27,16 @@ extension Shim {
                 nil, Self.wholePages(bytesize), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
             address != MAP_FAILED
         else { throw .outOfMemory }
-        memory.insert(hostMemory(address, bytesize, .host, Flags, active.context))
+        memory.insert(host: hostMemory(address, bytesize, .host, Flags, active.context))
         pp.pointee = address
     }
 
     func cuMemFreeHost(_ p: UnsafeMutableRawPointer?) throws(CUDAError) {
         try checkIsSafeInCapture()
-        guard let p, let freed = memory.remove(Self.address(p), where: { $0.kind == .host }) else {
+        guard let p, let freed = memory.remove(host: Self.address(p)) else {
             throw .invalidValue
         }
+        unshareHostMemory(freed)
         munmap(p, Self.wholePages(freed.byteCount))
     }
 
@@ -60,9 +62,11 @@ extension Shim {
     func cuMemHostGetDevicePointer_v2(
         _ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ p: UnsafeMutableRawPointer?, _ Flags: UInt32
     ) throws(CUDAError) {
-        _ = try hostAllocation(p)
+        let allocation = try hostAllocation(p)
         guard Flags == 0 else { throw .invalidValue }
-        try write(Self.address(p), to: pdptr)
+        // The application's own pages cannot be taken away from it.
+        if memory.reservesAddresses && allocation.kind == .registered { throw .notSupported }
+        try write(try shareHostMemory(allocation).deviceAddress(Self.address(p)), to: pdptr)
     }
 
     func cuMemHostGetFlags(

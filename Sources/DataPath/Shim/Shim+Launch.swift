@@ -91,9 +91,13 @@ extension Shim {
             try check(geometry, function, function.context.device.limits)
             return (function.handle, try pack(function, kernelParams, extra))
         }
-        try driver.cuLaunchKernel(
-            target.context, f: function, geometry, stream: target.stream,
-            parameters: UnsafeRawBufferPointer(parameters))
+        if usesSharedMemory {
+            try launchWithSharedMemory(function, geometry, target, parameters)
+        } else {
+            try driver.cuLaunchKernel(
+                target.context, f: function, geometry, stream: target.stream,
+                parameters: UnsafeRawBufferPointer(parameters))
+        }
         if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
     }
 

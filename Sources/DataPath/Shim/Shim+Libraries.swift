@@ -46,13 +46,14 @@ extension Shim {
         let contents = library.contents.withLock { contents in
             let ended = contents
             contents = Library.Contents()
-            return (Array(ended.modules.values), Array(ended.kernels.values))
+            return (Array(ended.modules.values), Array(ended.kernels.values), ended.holdsPrimaryContext)
         }
         for kernel in contents.1 {
             kernels.remove(kernel.bits)
             kernel.functions.withLock { $0 = [] }
         }
         for module in contents.0 where modules.remove(module.bits) != nil { try unload(module) }
+        if contents.2 { try cuDevicePrimaryCtxRelease_v2(0) }
     }
 
     func cuLibraryGetModule(_ pMod: UnsafeMutablePointer<OpaquePointer?>?, _ library: OpaquePointer?) throws(CUDAError)
@@ -93,14 +94,33 @@ extension Shim {
         bytes?.pointee = global.bytes
     }
 
-    /// Managed memory is not supported: no library has a managed variable.
+    /// A managed variable, which from now on the host may use.
+    ///
+    /// Which variables are managed is known to the runtime that asks; every other one is as good.
     func cuLibraryGetManaged(
         _ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytes: UnsafeMutablePointer<Int>?, _ library: OpaquePointer?,
         _ name: UnsafePointer<CChar>?
     ) throws(CUDAError) {
-        _ = try libraries.object(library)
-        _ = try text(name)
-        throw .notFound
+        let library = try libraries.object(library)
+        let active = try contextForVariables(of: library)
+        let global = try global(try text(name), of: try module(of: library, in: active))
+        try share(managedVariable: global.address, global.bytes, in: active.context)
+        dptr?.pointee = global.address
+        bytes?.pointee = global.bytes
+    }
+
+    /// The current context, or the primary one of the first device: a runtime asks before it has chosen a device.
+    private func contextForVariables(of library: Library) throws(CUDAError) -> ActiveContext {
+        if let context = currentContext { return try ActiveContext(context) }
+        let isFirst = library.contents.withLock { contents in
+            defer { contents.holdsPrimaryContext = true }
+            return !contents.holdsPrimaryContext
+        }
+        if isFirst {
+            var context: OpaquePointer?
+            try cuDevicePrimaryCtxRetain(&context, 0)
+        }
+        return try ActiveContext(try primary(0))
     }
 
     /// Devices without unified function pointers have none.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import Synchronization
 
 /// Device memory.
 extension Shim {
@@ -53,9 +54,11 @@ extension Shim {
         try checkIsSafeInCapture()
         if dptr == 0 { return }
         if let allocation = graphAllocation(at: dptr) { return try free(allocation) }
-        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind == .device,
+        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isReserved,
             let context = contexts[allocation.contextBits]
         else { throw .invalidValue }
+        if allocation.kind == .managed { memoryAdvice.withLock { $0[allocation.id] = nil } }
+        if allocation.deviceBase != 0 { return try free(managed: allocation, try context.handle) }
         // The addresses are given up after the driver gave up the memory: until then they must stay free of host
         // memory.
         try driver.cuMemFree_v2(try context.handle, dptr: dptr)

@@ -79,7 +79,7 @@ extension Shim {
             return (Array(ended.functions.values), ended.globals.values.map(\.address))
         }
         for function in contents.0 { functions.remove(function.bits) }
-        for address in contents.1 { memory.remove(address) }
+        for address in contents.1 { forget(variable: address) }
     }
 
     // MARK: Functions

@@ -53,14 +53,14 @@ extension Shim {
         case CU_POINTER_ATTRIBUTE_CONTEXT: put(allocation.contextBits)
         case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
             put(allocation.kind.isOnDevice ? CU_MEMORYTYPE_DEVICE.rawValue : CU_MEMORYTYPE_HOST.rawValue)
-        case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: put(address)
+        case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: put(allocation.deviceAddress(address))
         case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-            if allocation.kind.isOnDevice { return false }
+            if allocation.kind.isOnDevice && allocation.kind != .managed { return false }
             put(address)
         case CU_POINTER_ATTRIBUTE_P2P_TOKENS: throw .notSupported
         case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: put(UInt32(allocation.synchronizesCopies ? 1 : 0))
         case CU_POINTER_ATTRIBUTE_BUFFER_ID: put(allocation.id)
-        case CU_POINTER_ATTRIBUTE_IS_MANAGED: put(UInt32(0))
+        case CU_POINTER_ATTRIBUTE_IS_MANAGED: put(UInt32(allocation.kind == .managed ? 1 : 0))
         case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: put(allocation.device)
         case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE,
             CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:

@@ -76,6 +76,7 @@ extension Shim {
         for library in libraries.all { library.forget(context) }
         _ = streams.removeAll { $0.context === context }
         _ = events.removeAll { $0.context === context }
+        shared.removeAll(ofContext: context.bits)
         memory.removeAll(ofContext: context.bits)
     }
 }

@@ -8,6 +8,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ uc: UInt8, _ N: Int, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try cuMemsetD8Async(dstDevice, uc, N, nil, defaultStream: defaultStream)
+        try waitIfManaged(dstDevice, try target(nil, defaultStream))
     }
 
     func cuMemsetD8Async(
@@ -25,6 +26,7 @@ extension Shim {
         defaultStream: DefaultStream
     ) throws(CUDAError) {
         try cuMemsetD2D8Async(dstDevice, dstPitch, uc, Width, Height, nil, defaultStream: defaultStream)
+        try waitIfManaged(dstDevice, try target(nil, defaultStream))
     }
 
     func cuMemsetD2D8Async(
@@ -43,6 +45,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ us: UInt16, _ N: Int, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try cuMemsetD16Async(dstDevice, us, N, nil, defaultStream: defaultStream)
+        try waitIfManaged(dstDevice, try target(nil, defaultStream))
     }
 
     func cuMemsetD16Async(
@@ -60,6 +63,7 @@ extension Shim {
         defaultStream: DefaultStream
     ) throws(CUDAError) {
         try cuMemsetD2D16Async(dstDevice, dstPitch, us, Width, Height, nil, defaultStream: defaultStream)
+        try waitIfManaged(dstDevice, try target(nil, defaultStream))
     }
 
     func cuMemsetD2D16Async(
@@ -78,6 +82,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ ui: UInt32, _ N: Int, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try cuMemsetD32Async(dstDevice, ui, N, nil, defaultStream: defaultStream)
+        try waitIfManaged(dstDevice, try target(nil, defaultStream))
     }
 
     func cuMemsetD32Async(
@@ -95,6 +100,7 @@ extension Shim {
         defaultStream: DefaultStream
     ) throws(CUDAError) {
         try cuMemsetD2D32Async(dstDevice, dstPitch, ui, Width, Height, nil, defaultStream: defaultStream)
+        try waitIfManaged(dstDevice, try target(nil, defaultStream))
     }
 
     func cuMemsetD2D32Async(
@@ -128,14 +134,19 @@ extension Shim {
         if let captured = stream.capturing {
             let work = SetWork(
                 description: DeviceSet(
-                    address: address, pitch: pitch, value: UInt32(truncatingIfNeeded: value),
+                    address: side == .shared ? deviceAddress(address) : address, pitch: pitch, value: UInt32(truncatingIfNeeded: value),
                     elementBytes: UInt32(elementBytes), width: width, height: height),
                 context: try context(of: stream), isOnDevice: !side.isHost)
             return try capture(.set(work), on: captured)
         }
         switch side {
         case .device: try onDevice(stream)
-        case .pinned, .pageable:
+        case .shared where deviceAddress(address) == address:
+            try whileOnDevice([(address, .shared, byteCount)], stream, isChanged: true) { () throws(CUDAError) in
+                try onDevice(stream)
+            }
+        // Writing host memory takes it back from the device, where that has it.
+        case .shared, .pinned, .pageable:
             try driver.cuStreamSynchronize(stream.context, hStream: stream.stream)
             for row in 0..<height {
                 guard let start = UnsafeMutableRawPointer(bitPattern: UInt(address) + UInt(row * pitch)) else {

@@ -37,6 +37,7 @@ extension Shim {
     func cuStreamSynchronize(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
         let target = try target(hStream, defaultStream)
         try driver.cuStreamSynchronize(target.context, hStream: target.stream)
+        try throwLearntFailure()
     }
 
     func cuStreamQuery(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
@@ -114,7 +115,20 @@ extension Shim {
     }
 
     private func enqueue(_ call: HostCall, on target: StreamTarget) throws(CUDAError) {
-        try driver.cuLaunchHostFunc(target.context, stream: target.stream) { call.run() }
+        try enqueueHostFunction(target.context, target.stream) { call.run() }
+    }
+
+    /// Has a function of the application's, or one that touches its memory, called when a stream comes to it.
+    func enqueueHostFunction(
+        _ context: ContextHandle, _ stream: StreamHandle, _ body: @escaping @Sendable () -> Void
+    ) throws(CUDAError) {
+        try driver.cuLaunchHostFunc(context, stream: stream) { [shared] in
+            ThreadState.current.pointee.isInHostFunction = true
+            body()
+            ThreadState.current.pointee.isInHostFunction = false
+            // Before the stream goes on, to work that was handed everything when it was enqueued.
+            if shared.isUsed { shared.handOverAll() }
+        }
     }
 
     // MARK: What is known of a stream

@@ -41,6 +41,10 @@ final class Shim: Sendable {
 
     let storage = ContextLocalStorage()
     let memory: AddressMap
+    /// Memory that host and devices use by turns, where devices are in another process.
+    let shared: SharedMemory
+    /// What the application has advised for managed memory, by the allocation's number.
+    let memoryAdvice = Mutex<[UInt64: MemoryAdvice]>([:])
     private let lastID = Atomic<UInt64>(0)
 
     init(_ source: DriverSource, description: DriverDescription, environment: Environment) {
@@ -49,6 +53,7 @@ final class Shim: Sendable {
         isLaunchBlocking = environment.isLaunchBlocking
         devices = visibleDevices(description.devices, environment.visibleDevices)
         memory = AddressMap(reservesAddresses: source.hasRemoteMemory)
+        shared = SharedMemory(source.driver)
         let contexts = contexts
         primaries = devices.compactMap { device in
             // The table is empty here: it cannot be full.

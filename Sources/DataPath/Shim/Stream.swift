@@ -77,7 +77,7 @@ struct StreamTarget {
     let context: ContextHandle
     let stream: StreamHandle
     /// The stream, if it is captured: then the work becomes a node of a graph.
-    let capturing: Stream?
+    var capturing: Stream?
 }
 
 extension Shim {
@@ -114,8 +114,7 @@ extension Shim {
         }
         let current = try currentHandles()
         try checkLegacyStreamIsFree(current.bits)
-        return StreamTarget(
-            contextBits: current.bits, context: current.handle, stream: .legacyDefault, capturing: nil)
+        return StreamTarget(contextBits: current.bits, context: current.handle, stream: .legacyDefault)
     }
 
     /// The stream behind a handle; nil for the legacy default stream.

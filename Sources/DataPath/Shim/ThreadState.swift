@@ -23,6 +23,8 @@ struct ThreadState {
     var defaultStreams: [DefaultStream] = []
     /// What `cuThreadExchangeStreamCaptureMode` last set.
     var captureMode = CU_STREAM_CAPTURE_MODE_GLOBAL
+    /// Whether the thread is calling a host function for a stream.
+    var isInHostFunction = false
     private var launchBuffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     private static let key: pthread_key_t = {

@@ -4,6 +4,7 @@ import Driver
 import Glibc
 import Shim
 import SoftGPU
+import UsageBoard
 
 /// Makes the driver of the `libcuda.so.1` that runs CUDA on this machine's processor.
 @c @implementation
@@ -18,7 +19,8 @@ public func bitfusion_make_driver(_ error: UnsafeMutablePointer<Int32>!) -> Unsa
     }
     do throws(CUDAError) {
         // Device memory is in this process: its addresses are never those of other memory.
-        let source = DriverSource(try SoftGPU(configuration), hasRemoteMemory: false)
+        let usage = UsageBoard.fromEnvironment().flatMap { ProcessUsage($0) }
+        let source = DriverSource(try SoftGPU(configuration, usage: usage), hasRemoteMemory: false)
         return Unmanaged.passRetained(source).toOpaque()
     } catch let refusal {
         return fail("the software GPU's memory cannot be reserved", refusal.code, error)

@@ -2,14 +2,20 @@
 import CNVML
 import Glibc
 import Management
+import UsageBoard
 import Wire
 
 /// What a software GPU says of itself; everything that it does not have is NVML_ERROR_NOT_SUPPORTED, which tools show
 /// as N/A: displays, fans, clocks, error-correcting memory, partitions in hardware.
 final class SoftManagement: ManagementSource {
-    private let inventory: SoftInventory
+    let inventory: SoftInventory
+    /// Where the processes that drive these GPUs say what they do.
+    let board: UsageBoard?
 
-    init(_ inventory: SoftInventory) { self.inventory = inventory }
+    init(_ inventory: SoftInventory, board: UsageBoard?) {
+        self.inventory = inventory
+        self.board = board
+    }
 
     func answer(_ question: ManagementQuestion) -> ManagementAnswer {
         var reader = ValueReader(question.bytes)
@@ -39,6 +45,8 @@ final class SoftManagement: ManagementSource {
             }
         case .nvmlSystemGetProcessName:
             processName(try question.value(UInt32.self), room: try question.value(UInt32.self))
+        case .nvmlDeviceRegisterEvents, .nvmlEventSetWait_v2, .nvmlEventSetFree:
+            ManagementAnswer(NVMLCode.notSupported)
         default: nil
         }
     }
@@ -54,10 +62,10 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetName: text(inventory.name, room: try question.value(UInt32.self))
         case .nvmlDeviceGetUUID: text(inventory.uuid(of: ordinal), room: try question.value(UInt32.self))
         case .nvmlDeviceGetPciInfo_v3: pciInfo(of: ordinal)
-        case .nvmlDeviceGetMemoryInfo_v2: try memory(&question)
+        case .nvmlDeviceGetMemoryInfo_v2: try memory(of: ordinal, &question)
         case .nvmlDeviceGetCudaComputeCapability:
             numbers(UInt32(inventory.capabilityMajor), UInt32(inventory.capabilityMinor))
-        case .nvmlDeviceGetUtilizationRates: numbers(0, 0)
+        case .nvmlDeviceGetUtilizationRates: utilization(of: ordinal)
         // NVML_BRAND_UNKNOWN.
         case .nvmlDeviceGetBrand: numbers(0)
         case .nvmlDeviceGetArchitecture: numbers(architecture)
@@ -65,8 +73,10 @@ final class SoftManagement: ManagementSource {
         case .nvmlDeviceGetPersistenceMode: numbers(0)
         // Default: several processes may use the GPU.
         case .nvmlDeviceGetComputeMode: numbers(0)
-        // They belong to the processes that drive the software GPU.
-        case .nvmlDeviceGetComputeRunningProcesses_v3: numbers(0)
+        case .nvmlDeviceGetComputeRunningProcesses_v3: try runningProcesses(of: ordinal, &question)
+        case .nvmlDeviceGetProcessUtilization: try processUtilization(of: ordinal, &question)
+        // Nothing happens to a software GPU that its driver would tell of. The result is a `UInt64`.
+        case .nvmlDeviceGetSupportedEventTypes: numbers(0, 0)
         case .nvmlDeviceGetFieldValues: try noFields(&question)
         case .nvmlDeviceGetP2PStatus, .nvmlDeviceGetTopologyCommonAncestor, .nvmlDeviceOnSameBoard:
             try pair(call, ordinal, &question)
@@ -88,7 +98,7 @@ final class SoftManagement: ManagementSource {
         }
     }
 
-    private func numbers(_ numbers: UInt32...) -> ManagementAnswer {
+    func numbers(_ numbers: UInt32...) -> ManagementAnswer {
         var writer = PayloadWriter()
         numbers.forEach { writer.write($0) }
         return ManagementAnswer(NVMLCode.success, bytes: writer.bytes)
@@ -140,15 +150,17 @@ final class SoftManagement: ManagementSource {
         return ManagementAnswer(NVMLCode.success, bytes: withUnsafeBytes(of: info) { Array($0) })
     }
 
-    /// Memory in use is not known here: it belongs to the processes that drive the software GPU.
-    private func memory(_ question: inout ValueReader) throws(MalformedQuestion) -> ManagementAnswer {
+    private func memory(
+        of ordinal: Int, _ question: inout ValueReader
+    ) throws(MalformedQuestion) -> ManagementAnswer {
         let given = try question.counted(limit: ManagementLimits.structureBytesMax)
         var reader = ValueReader(Array(given))
         guard try reader.value(UInt32.self) == memoryInfoVersion else {
             return ManagementAnswer(NVMLCode.versionMismatch)
         }
-        let total = inventory.totalBytes
-        let info = nvmlMemory_v2_t(version: memoryInfoVersion, total: total, reserved: 0, free: total, used: 0)
+        let (total, used) = (inventory.totalBytes, usedBytes(of: ordinal))
+        let info = nvmlMemory_v2_t(
+            version: memoryInfoVersion, total: total, reserved: 0, free: total - used, used: used)
         var writer = PayloadWriter()
         writer.write(block: withUnsafeBytes(of: info) { Array($0) })
         return ManagementAnswer(NVMLCode.success, bytes: writer.bytes)

@@ -2,6 +2,7 @@
 import CNVML
 import Management
 import ManagementShim
+import UsageBoard
 
 /// Makes the source of the software GPU's `libnvidia-ml.so.1`.
 ///
@@ -12,5 +13,6 @@ public func bitfusion_make_management(_ error: UnsafeMutablePointer<UInt32>!) ->
         error.pointee = NVMLCode.driverNotLoaded
         return nil
     }
-    return Unmanaged.passRetained(ManagementSourceBox(SoftManagement(inventory))).toOpaque()
+    let source = SoftManagement(inventory, board: UsageBoard.fromEnvironment())
+    return Unmanaged.passRetained(ManagementSourceBox(source)).toOpaque()
 }

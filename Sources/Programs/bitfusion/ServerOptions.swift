@@ -19,7 +19,12 @@ struct ServerOptions: ParsableArguments {
         do throws(ServerList.Failure) {
             return try ServerList.load(list: list, file: file, home: User.home).directory()
         } catch {
-            throw Failure(error.kind == .missing ? .noServer : .configuration, error.message)
+            switch error.kind {
+            case .missing: throw Failure(.noServer, error.message)
+            case .malformed: throw Failure(.configuration, error.message)
+            case .unreadable(let path):
+                throw Failure(.notAllowed, ReadersGroup(of: path)?.refusal(of: path) ?? error.message)
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ final class Context: Sendable {
         self.bits = bits
         self.device = device
         self.scheduler = scheduler
-        environment = KernelEnvironment(memory: device.memory)
+        environment = KernelEnvironment(device)
         legacyStream = Stream(
             .legacyDefault, bits: 0, context: bits, flags: 0, environment: environment, scheduler: scheduler)
     }

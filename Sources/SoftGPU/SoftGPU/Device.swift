@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Driver
 import Synchronization
+import UsageBoard
 
 /// One software GPU.
 final class Device: Sendable {
@@ -8,6 +9,8 @@ final class Device: Sendable {
     let profile: DeviceProfile
     let memory: DeviceMemory
     let defaultPool: MemoryPool
+    /// Where it is told what this process does on the device.
+    let usage: DeviceUsage?
     let primary = Mutex(PrimaryContext())
     private let pools = Mutex<[MemoryPool]>([])
 
@@ -18,11 +21,14 @@ final class Device: Sendable {
         var flags: UInt32 = 0
     }
 
-    init(ordinal: Int, profile: DeviceProfile, memory: DeviceMemory, defaultPool: MemoryPool) {
+    init(
+        ordinal: Int, profile: DeviceProfile, memory: DeviceMemory, defaultPool: MemoryPool, usage: DeviceUsage? = nil
+    ) {
         self.ordinal = ordinal
         self.profile = profile
         self.memory = memory
         self.defaultPool = defaultPool
+        self.usage = usage
     }
 
     func add(_ pool: MemoryPool) { pools.withLock { $0.append(pool) } }

@@ -3,6 +3,7 @@ import CCUDA
 import Driver
 import Glibc
 import Synchronization
+import UsageBoard
 
 /// A piece of device memory: a whole number of pages, as a rule with an unmapped page after it.
 ///
@@ -70,6 +71,8 @@ final class DeviceMemory: Sendable {
     private let reservation: (base: UInt64, byteCount: Int)
     /// The devices that share the process's mappings.
     private let deviceCount: Int
+    /// Whom it is told how much is used.
+    private let usage: DeviceUsage?
     private let state: Mutex<State>
 
     private struct State {
@@ -100,7 +103,7 @@ final class DeviceMemory: Sendable {
     }
 
     /// Reserves addresses; nil when the process may not have as many.
-    init?(ordinal: Int, totalBytes: Int, deviceCount: Int = 1) {
+    init?(ordinal: Int, totalBytes: Int, deviceCount: Int = 1, usage: DeviceUsage? = nil) {
         let preferred = Self.preferredBase + UInt64(ordinal) * UInt64(Self.rangeBytes)
         let smallest = totalBytes * 2 + Self.hugePageBytes
         let wanted = min(Self.rangeBytes, max(smallest, totalBytes * Self.rangePerMemory))
@@ -111,6 +114,7 @@ final class DeviceMemory: Sendable {
         let huge = UInt64(Self.hugePageBytes)
         self.totalBytes = totalBytes
         self.deviceCount = deviceCount
+        self.usage = usage
         self.reservation = reservation
         base = (reservation.base + huge - 1) / huge * huge
         rangeBytes = reservation.byteCount - Int(base - reservation.base)
@@ -156,6 +160,7 @@ final class DeviceMemory: Sendable {
             let alignment = isHuge ? Self.hugePageBytes : Self.pageBytes
             guard let offset = state.space.take(bytes + Self.pageBytes, alignment: alignment) else { return nil }
             state.usedBytes += bytes
+            usage?.setUsedBytes(state.usedBytes)
             state.guardedCount += 1
             return offset
         }
@@ -236,6 +241,7 @@ final class DeviceMemory: Sendable {
     private func giveBack(_ address: UInt64, byteCount: Int) {
         state.withLock { state in
             state.usedBytes -= byteCount
+            usage?.setUsedBytes(state.usedBytes)
             state.guardedCount -= 1
             _ = state.space.giveBack(Int(address - base))
         }

@@ -3,17 +3,23 @@ import CCUDA
 import Driver
 import KernelCompiler
 import Synchronization
+import UsageBoard
 
 /// What the kernels of one context meet: its heap, its printed output, and its end when one of them fails.
 final class KernelEnvironment: Sendable {
     let heap: DeviceHeap
     let output = KernelOutput()
+    /// Whom it is told when kernels run.
+    let usage: DeviceUsage?
     /// The CUresult of the first kernel that failed; 0 while none has.
     ///
     /// It stays.
     private let failure = Atomic<UInt32>(0)
 
-    init(memory: DeviceMemory) { heap = DeviceHeap(memory: memory) }
+    init(_ device: Device) {
+        heap = DeviceHeap(memory: device.memory)
+        usage = device.usage
+    }
 
     var error: CUDAError? {
         let code = failure.load(ordering: .acquiring)

@@ -2,6 +2,7 @@
 import CCUDA
 package import Driver
 import Synchronization
+import UsageBoard
 
 /// Contexts, their limits, and access between them.
 extension SoftGPU {
@@ -20,7 +21,7 @@ extension SoftGPU {
             primary.context = made
             return made
         }
-        if winner !== made { contexts.remove(made.bits) }
+        if winner !== made { _ = forget(made) }
         return ContextHandle(bits: winner.bits)
     }
 
@@ -50,7 +51,16 @@ extension SoftGPU {
     }
 
     private func makeContext(on device: Device) throws(CUDAError) -> Context {
-        try contexts.insert { Context(bits: $0, device: device, scheduler: scheduler) }
+        let context = try contexts.insert { Context(bits: $0, device: device, scheduler: scheduler) }
+        device.usage?.addContexts(1)
+        return context
+    }
+
+    /// Takes a context's handle away; false when somebody else has done that.
+    private func forget(_ context: Context) -> Bool {
+        guard contexts.remove(context.bits) != nil else { return false }
+        context.device.usage?.addContexts(-1)
+        return true
     }
 
     package func cuCtxDestroy_v2(ctx: ContextHandle) throws(CUDAError) {
@@ -63,7 +73,7 @@ extension SoftGPU {
 
     /// Ends a context with everything in it, after its work is done.
     private func end(_ context: Context) {
-        guard contexts.remove(context.bits) != nil else { return }
+        guard forget(context) else { return }
         context.waitForAll()
         graphs.removeAll { $0.context == context.bits }
         streams.removeAll { $0.context == context.bits }

@@ -49,7 +49,9 @@ extension SoftGPU {
         guard graph.context == context.bits else { throw .invalidContext }
         var steps: [GraphStep] = []
         steps.reserveCapacity(nodes.steps.count)
-        for (index, step) in nodes.steps.enumerated() { steps.append(try step ?? memoryStep(nodes.works[index])) }
+        for (index, step) in nodes.steps.enumerated() {
+            if let step { steps.append(step) } else { steps.append(try memoryStep(nodes.works[index])) }
+        }
         graph.launch(steps, on: stream, in: context)
     }
 

@@ -4,6 +4,7 @@ package import Driver
 import Glibc
 import KernelCompiler
 import Synchronization
+package import UsageBoard
 
 /// A CUDA driver whose GPUs are software: kernels arrive as PTX, are compiled for the processor, and run on its cores.
 ///
@@ -25,8 +26,10 @@ package final class SoftGPU: Driver {
 
     /// Reserves the devices' addresses.
     ///
-    /// CUDA_ERROR_OUT_OF_MEMORY when the process may not have them.
-    package init(_ configuration: SoftGPUConfiguration = SoftGPUConfiguration()) throws(CUDAError) {
+    /// CUDA_ERROR_OUT_OF_MEMORY when the process may not have them. `usage` is told what this process does on them.
+    package init(
+        _ configuration: SoftGPUConfiguration = SoftGPUConfiguration(), usage: ProcessUsage? = nil
+    ) throws(CUDAError) {
         processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         var devices: [Device] = []
         for ordinal in 0..<configuration.deviceCount {
@@ -35,12 +38,16 @@ package final class SoftGPU: Driver {
                 multiprocessors: processors, capabilityMajor: configuration.capabilityMajor,
                 capabilityMinor: configuration.capabilityMinor)
             let reserved = DeviceMemory(
-                ordinal: ordinal, totalBytes: profile.totalBytes, deviceCount: configuration.deviceCount)
+                ordinal: ordinal, totalBytes: profile.totalBytes, deviceCount: configuration.deviceCount,
+                usage: usage?.devices[ordinal])
             guard let memory = reserved else { throw .outOfMemory }
             let pool = try pools.insert { bits in
                 MemoryPool(bits: bits, device: ordinal, isDefault: true, memory: memory, maxBytes: 0)
             }
-            devices.append(Device(ordinal: ordinal, profile: profile, memory: memory, defaultPool: pool))
+            devices.append(
+                Device(
+                    ordinal: ordinal, profile: profile, memory: memory, defaultPool: pool,
+                    usage: usage?.devices[ordinal]))
         }
         self.devices = devices
     }

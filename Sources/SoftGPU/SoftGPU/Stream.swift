@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Driver
 import Synchronization
+import UsageBoard
 
 /// Work that is done one after the other.
 ///
@@ -8,7 +9,8 @@ import Synchronization
 /// and works it off without the lock. A stream without work holds no thread: neither when it is idle nor when it waits
 /// for another stream. Every work has a sequence number; ``completedSequence`` says how far the stream is.
 final class Stream: @unchecked Sendable {
-    // SAFETY: `draining` and `next` belong to whoever has the stream taken (`Queue.isTaken`), one at a time.
+    // SAFETY: `draining`, `next` and `isComputing` belong to whoever has the stream taken (`Queue.isTaken`), one at a
+    // time.
 
     enum Kind: Sendable { case legacyDefault, blocking, nonBlocking }
 
@@ -47,6 +49,8 @@ final class Stream: @unchecked Sendable {
 
     private var draining = WorkBatch()
     private var next = 0
+    /// Whether the device has been told that kernels run.
+    private var isComputing = false
 
     init(
         _ kind: Kind, bits: UInt64, context: UInt64, flags: UInt32, environment: KernelEnvironment,
@@ -139,6 +143,7 @@ final class Stream: @unchecked Sendable {
             if next == draining.works.count, !refill() { return }
             while next < draining.works.count {
                 if case .wait(let position) = draining.works[next], !position.isReached {
+                    setComputing(false)
                     // From a successful call on the stream may already be drained by another thread.
                     if position.stream.resume(self, at: position.sequence) { return }
                 }
@@ -152,6 +157,7 @@ final class Stream: @unchecked Sendable {
 
     /// Gets the works that were enqueued meanwhile; without any, the stream is given up.
     private func refill() -> Bool {
+        setComputing(false)
         draining.removeAll()
         next = 0
         let (hasWork, mustWake) = queue.withLock { queue -> (Bool, Bool) in
@@ -171,13 +177,26 @@ final class Stream: @unchecked Sendable {
         switch work {
         case .kernel(let function, let geometry, let offset, let byteCount):
             guard environment.error == nil else { return }
+            setComputing(true)
             environment.run(function, geometry, draining.parameterBlock(at: offset, byteCount: byteCount))
         case .task(let body):
+            setComputing(false)
             if environment.error == nil { body() }
-        case .housekeeping(let body): body()
+        case .housekeeping(let body):
+            setComputing(false)
+            body()
         case .stamp(let timestamp): timestamp.take()
         case .wait, .done: break
         }
+    }
+
+    /// Tells the device that kernels run, or no longer.
+    ///
+    /// Kernels that follow each other are told as one, so that few of them cost a look at the clock.
+    private func setComputing(_ isComputing: Bool) {
+        guard self.isComputing != isComputing else { return }
+        self.isComputing = isComputing
+        if isComputing { environment.usage?.begin() } else { environment.usage?.end() }
     }
 
     private func completeOne() {

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 void csystem_wait_readable(int descriptor, long nanoseconds) {
@@ -60,6 +61,16 @@ long csystem_sealed_size(int descriptor) {
     int seals = fcntl(descriptor, F_GET_SEALS);
     if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(descriptor, &status) != 0) return -1;
     return status.st_size;
+}
+
+int csystem_lock_byte(int descriptor, long offset) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+    return fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
+bool csystem_is_byte_locked(int descriptor, long offset) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+    return fcntl(descriptor, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 void csystem_punch_hole(int descriptor, long offset, long count) {
@@ -151,4 +162,53 @@ void csystem_stop_while_sending(int socket, const void *bytes, size_t count, uns
         kill(keeper, SIGKILL);
         while (waitpid(keeper, NULL, 0) < 0 && errno == EINTR) {}
     }
+}
+
+static struct sigaction earlier_fault_action;
+static bool (*fault_handler)(uintptr_t address, bool is_write);
+
+/// Whether the processor wanted to write. Where that is not known it is a read at first: the write that is then refused
+/// tells.
+static bool is_write_fault(const void *context) {
+#if defined __x86_64__
+    return (((const ucontext_t *)context)->uc_mcontext.gregs[REG_ERR] & 2) != 0;
+#else
+    (void)context;
+    return false;
+#endif
+}
+
+static void on_fault(int signal, siginfo_t *information, void *context) {
+    int error = errno;
+    bool is_handled = information->si_code == SEGV_ACCERR &&
+                      fault_handler((uintptr_t)information->si_addr, is_write_fault(context));
+    errno = error;
+    if (is_handled) return;
+    if (earlier_fault_action.sa_flags & SA_SIGINFO) {
+        earlier_fault_action.sa_sigaction(signal, information, context);
+    } else if (earlier_fault_action.sa_handler != SIG_DFL && earlier_fault_action.sa_handler != SIG_IGN) {
+        earlier_fault_action.sa_handler(signal);
+    } else {
+        // The access is made again and ends the process; a signal that somebody has sent is sent again.
+        sigaction(signal, &earlier_fault_action, NULL);
+        if (information->si_code <= 0) raise(signal);
+    }
+}
+
+int csystem_catch_faults(bool (*handle)(uintptr_t address, bool is_write)) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    fault_handler = handle;
+    if (sigaction(SIGSEGV, NULL, &earlier_fault_action) != 0) return -1;
+    action.sa_sigaction = on_fault;
+    // A process that looks at its stack's end does so on another stack.
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | (earlier_fault_action.sa_flags & SA_ONSTACK);
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGSEGV, &action, NULL);
+}
+
+void *csystem_map_file(int descriptor, void *at, size_t count) {
+    int protection = at ? PROT_NONE : PROT_READ | PROT_WRITE;
+    void *mapped = mmap(at, count, protection, MAP_SHARED | MAP_NORESERVE | (at ? MAP_FIXED : 0), descriptor, 0);
+    return mapped == MAP_FAILED ? NULL : mapped;
 }

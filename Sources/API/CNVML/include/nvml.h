@@ -103,3 +103,40 @@ typedef struct {
     unsigned int numProcArrayEntries;
     nvmlProcessDetail_v1_t *procArray;
 } nvmlProcessDetailList_v1_t;
+
+// How much a process has used a GPU, in percent of the time since the sample before.
+typedef struct {
+    unsigned int pid;
+    unsigned long long timeStamp;  // microseconds of the wall clock
+    unsigned int smUtil;
+    unsigned int memUtil;
+    unsigned int encUtil;
+    unsigned int decUtil;
+} nvmlProcessUtilizationSample_t;
+
+// The same in the list that says its version.
+typedef struct {
+    unsigned long long timeStamp;
+    unsigned int pid;
+    unsigned int smUtil;
+    unsigned int memUtil;
+    unsigned int encUtil;
+    unsigned int decUtil;
+    unsigned int jpgUtil;
+    unsigned int ofaUtil;
+} nvmlProcessUtilizationInfo_v1_t;
+typedef struct {
+    unsigned int version;  // size of the structure | 1 << 24, set by the caller
+    unsigned int processSamplesCount;
+    unsigned long long lastSeenTimeStamp;
+    nvmlProcessUtilizationInfo_v1_t *procUtilArray;
+} nvmlProcessesUtilizationInfo_v1_t;
+
+// An event, in the first form without the last two.
+typedef struct {
+    void *device;
+    unsigned long long eventType;
+    unsigned long long eventData;  // the Xid of an Xid event
+    unsigned int gpuInstanceId;    // all ones for none, as the next
+    unsigned int computeInstanceId;
+} nvmlEventData_t;

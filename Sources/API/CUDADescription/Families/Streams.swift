@@ -4,7 +4,9 @@ let streamsFunctions: [Function] = [
     Function(
         "cuStreamAddCallback", 5000,
         "CUstream hStream, CUstreamCallback callback, void *userData, unsigned int flags", perThread: .ptsz(7000)),
-    Function("cuStreamAttachMemAsync", 6000, absent: .later, perThread: .ptsz(7000)),
+    Function(
+        "cuStreamAttachMemAsync", 6000, "CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags",
+        perThread: .ptsz(7000)),
     Function("cuStreamBatchMemOp", 8000, absent: .later, perThread: .ptsz(8000)),
     Function("cuStreamBatchMemOp_v2", 11070, absent: .later, perThread: .ptsz(11070)),
     Function("cuStreamBeginCapture", 10000, "CUstream hStream", perThread: .ptsz(10000)),

@@ -20,8 +20,9 @@ let memoryFunctions: [ManagementFunction] = [
     ManagementFunction("nvmlDeviceGetMemoryInfo", .shim, [.device, .pointer("memory")]),
     ManagementFunction("nvmlDeviceGetMemoryInfo_v2", .asked, [.device, .versioned("memory")]),
     ManagementFunction("nvmlDeviceGetMemoryLimits_v1", .absent(.serverProcesses)),
-    ManagementFunction("nvmlDeviceGetProcessUtilization", .absent(.serverProcesses)),
-    ManagementFunction("nvmlDeviceGetProcessesUtilizationInfo", .absent(.serverProcesses)),
+    ManagementFunction(
+        "nvmlDeviceGetProcessUtilization", .asked, [.device, .counted("samples", 32), .value64("since")]),
+    ManagementFunction("nvmlDeviceGetProcessesUtilizationInfo", .shim, [.device, .pointer("info")]),
     ManagementFunction("nvmlDeviceGetRunningProcessDetailList", .shim, [.device, .pointer("list")]),
     ManagementFunction("nvmlDeviceSetAccountingMode", .refused),
 ]

@@ -2,7 +2,7 @@
 
 /// The list of calls that a source is asked.
 package func renderCalls(_ functions: [ManagementFunction]) -> String {
-    let asked = functions.filter(\.isAsked)
+    let asked = functions.filter { $0.isAsked || $0.isRelayed }
     var text = header(imports: [])
     text += "/// A question to a management library.\n///\n/// It travels under its name.\n"
     text += "package enum ManagementCall: String, Sendable, CaseIterable {\n"
@@ -19,7 +19,7 @@ package func renderCoverage(_ families: [ManagementFamily]) -> String {
     let functions = families.flatMap(\.functions)
     let built = functions.filter {
         switch $0.target.answer {
-        case .asked, .known, .shim, .sameAs: true
+        case .asked, .known, .shim, .relayed, .sameAs: true
         case .refused, .absent: false
         }
     }
@@ -38,7 +38,7 @@ package func renderCoverage(_ families: [ManagementFamily]) -> String {
 extension ManagementFunction {
     fileprivate var state: String {
         switch answer {
-        case .asked: "the server's answer"
+        case .asked, .relayed: "the server's answer"
         case .known: "the server's answer, kept"
         case .shim: "implemented"
         case .sameAs(let other): "as `\(other)`"

@@ -6,7 +6,7 @@ package func renderExports(_ family: ManagementFamily) -> String {
         switch function.answer {
         case .refused: return "@c public func \(function.name)() -> UInt32 { refused() }\n"
         case .absent: return "@c public func \(function.name)() -> UInt32 { absent() }\n"
-        case .asked, .known, .shim, .sameAs: return function.export
+        case .asked, .known, .shim, .relayed, .sameAs: return function.export
         }
     }
     return header(imports: bodies.contains { $0.contains("ask(.") } ? ["import Management"] : [])
@@ -43,6 +43,7 @@ extension ManagementParameter {
         case .list(let elements):
             return [("count", count)]
                 + (elements.count == 1 ? [(name, pointer)] : elements.indices.map { ("\(name)\($0)", pointer) })
+        case .counted: return [(name, pointer), ("count", count)]
         case .devices: return [("count", count), (name, pointer)]
         case .exchangedArray: return [("count", "Int32"), (name, pointer)]
         case .count: return [(name, count)]
@@ -64,6 +65,7 @@ extension ManagementParameter {
         case .list(let elements):
             ".list(count, ["
                 + zip(cParameters.dropFirst(), elements).map { "(\($0.name), \($1))" }.joined(separator: ", ") + "])"
+        case .counted(let byteCount): ".list(count, [(\(name), \(byteCount))])"
         case .devices: ".devices(count, \(name))"
         case .exchangedArray(let byteCount): ".exchangedArray(count, \(name), \(byteCount))"
         case .pointer, .count: ""

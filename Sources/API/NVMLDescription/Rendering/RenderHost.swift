@@ -12,6 +12,9 @@ package func renderHost(_ functions: [ManagementFunction]) -> String {
     for function in functions where function.isAsked {
         text += "        case .\(function.name):\n" + function.hostBody
     }
+    text += "        // In forms of their own, which are read elsewhere.\n"
+    text += "        case " + functions.filter(\.isRelayed).map { ".\($0.name)" }.joined(separator: ", ") + ":\n"
+    text += "            throw MalformedQuestion()\n"
     return text + "        }\n    }\n}\n"
 }
 
@@ -54,6 +57,7 @@ extension ManagementParameter {
         case .buffer: "buffer()"
         case .block: "block()"
         case .list(let elements): "list(\(elements))"
+        case .counted(let byteCount): "list([\(byteCount)])"
         case .devices: "deviceList()"
         case .exchangedArray(let byteCount): "exchangedArray(\(byteCount))"
         case .pointer, .count: ""
@@ -66,6 +70,7 @@ extension ManagementParameter {
         case .buffer, .block: ["\(name).start", "\(name).count"]
         case .exchangedArray: ["\(name).count", "\(name).start"]
         case .list(let elements): ["\(name).count"] + elements.indices.map { "\(name).arrays[\($0)]" }
+        case .counted: ["\(name).arrays[0]", "\(name).count"]
         case .devices: ["\(name).count", "\(name).start"]
         default: [name]
         }

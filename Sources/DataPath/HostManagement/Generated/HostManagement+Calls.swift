@@ -367,6 +367,15 @@ extension HostManagement {
                 return NVMLCode.functionNotFound
             }
             return function(device, memory)
+        case .nvmlDeviceGetProcessUtilization:
+            let device = try arguments.device()
+            let samples = try arguments.list([32])
+            let since = try arguments.value(UInt64.self)
+            try arguments.finish()
+            guard let function: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, UInt64) -> UInt32 = library.function(call.rawValue) else {
+                return NVMLCode.functionNotFound
+            }
+            return function(device, samples.arrays[0], samples.count, since)
         case .nvmlDeviceGetAPIRestriction:
             let device = try arguments.device()
             let kind = try arguments.value(UInt32.self)
@@ -1372,6 +1381,14 @@ extension HostManagement {
                 return NVMLCode.functionNotFound
             }
             return function(device, kind, since, type, samples.count, samples.arrays[0])
+        case .nvmlDeviceGetSupportedEventTypes:
+            let device = try arguments.device()
+            let types = try arguments.result(8)
+            try arguments.finish()
+            guard let function: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> UInt32 = library.function(call.rawValue) else {
+                return NVMLCode.functionNotFound
+            }
+            return function(device, types)
         case .nvmlDeviceGetAttributes_v2:
             let device = try arguments.device()
             let attributes = try arguments.result(40)
@@ -1397,6 +1414,9 @@ extension HostManagement {
                 return NVMLCode.functionNotFound
             }
             return function(device, mode)
+        // In forms of their own, which are read elsewhere.
+        case .nvmlDeviceRegisterEvents, .nvmlEventSetFree, .nvmlEventSetWait_v2:
+            throw MalformedQuestion()
         }
     }
 }

@@ -50,6 +50,7 @@ package enum ManagementCall: String, Sendable, CaseIterable {
     case nvmlDeviceGetBAR1MemoryInfo
     case nvmlDeviceGetComputeRunningProcesses_v3
     case nvmlDeviceGetMemoryInfo_v2
+    case nvmlDeviceGetProcessUtilization
     case nvmlDeviceGetAPIRestriction
     case nvmlDeviceGetBBXTimeData_v1
     case nvmlDeviceGetComputeMode
@@ -167,6 +168,10 @@ package enum ManagementCall: String, Sendable, CaseIterable {
     case nvmlDeviceGetTopologyNearestGpus
     case nvmlDeviceGetFieldValues
     case nvmlDeviceGetSamples
+    case nvmlDeviceGetSupportedEventTypes
+    case nvmlDeviceRegisterEvents
+    case nvmlEventSetFree
+    case nvmlEventSetWait_v2
     case nvmlDeviceGetAttributes_v2
     case nvmlDeviceGetMigMode
     case nvmlDeviceGetVirtualizationMode
@@ -236,6 +241,7 @@ package enum ManagementCall: String, Sendable, CaseIterable {
             .nvmlDeviceGetPcieLinkMaxSpeed,
             .nvmlDeviceGetTopologyCommonAncestor,
             .nvmlDeviceGetTopologyNearestGpus,
+            .nvmlDeviceGetSupportedEventTypes,
             .nvmlDeviceGetAttributes_v2,
             .nvmlDeviceGetVirtualizationMode:
             true

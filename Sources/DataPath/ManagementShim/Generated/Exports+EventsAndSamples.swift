@@ -12,14 +12,16 @@ import Management
 }
 
 @c public func nvmlDeviceGetSupportedEventTypes(_ device: UnsafeMutableRawPointer?, _ types: UnsafeMutableRawPointer?) -> UInt32 {
-    Library.shared.nvmlDeviceGetSupportedEventTypes(device, types)
+    ask(.nvmlDeviceGetSupportedEventTypes, .device(device), .result(types, 8))
 }
 
 @c public func nvmlDevicePerfMetricsGetSamples_v1() -> UInt32 { absent() }
 
 @c public func nvmlDeviceReadPRMCounters_v1() -> UInt32 { absent() }
 
-@c public func nvmlDeviceRegisterEvents() -> UInt32 { absent() }
+@c public func nvmlDeviceRegisterEvents(_ device: UnsafeMutableRawPointer?, _ types: UInt64, _ set: UnsafeMutableRawPointer?) -> UInt32 {
+    Library.shared.nvmlDeviceRegisterEvents(device, types, set)
+}
 
 @c public func nvmlEventSetCreate(_ set: UnsafeMutableRawPointer?) -> UInt32 {
     Library.shared.nvmlEventSetCreate(set)
@@ -40,7 +42,7 @@ import Management
 @c public func nvmlEventSetRegisterGpuOperationalEvents_v1() -> UInt32 { absent() }
 
 @c public func nvmlEventSetWait(_ set: UnsafeMutableRawPointer?, _ data: UnsafeMutableRawPointer?, _ milliseconds: UInt32) -> UInt32 {
-    Library.shared.nvmlEventSetWait_v2(set, data, milliseconds)
+    Library.shared.nvmlEventSetWait(set, data, milliseconds)
 }
 
 @c public func nvmlEventSetWait_v2(_ set: UnsafeMutableRawPointer?, _ data: UnsafeMutableRawPointer?, _ milliseconds: UInt32) -> UInt32 {

@@ -65,9 +65,13 @@ import Management
 
 @c public func nvmlDeviceGetMemoryLimits_v1() -> UInt32 { absent() }
 
-@c public func nvmlDeviceGetProcessUtilization() -> UInt32 { absent() }
+@c public func nvmlDeviceGetProcessUtilization(_ device: UnsafeMutableRawPointer?, _ samples: UnsafeMutableRawPointer?, _ count: UnsafeMutablePointer<UInt32>?, _ since: UInt64) -> UInt32 {
+    ask(.nvmlDeviceGetProcessUtilization, .device(device), .list(count, [(samples, 32)]), .value(since))
+}
 
-@c public func nvmlDeviceGetProcessesUtilizationInfo() -> UInt32 { absent() }
+@c public func nvmlDeviceGetProcessesUtilizationInfo(_ device: UnsafeMutableRawPointer?, _ info: UnsafeMutableRawPointer?) -> UInt32 {
+    Library.shared.nvmlDeviceGetProcessesUtilizationInfo(device, info)
+}
 
 @c public func nvmlDeviceGetRunningProcessDetailList(_ device: UnsafeMutableRawPointer?, _ list: UnsafeMutableRawPointer?) -> UInt32 {
     Library.shared.nvmlDeviceGetRunningProcessDetailList(device, list)

@@ -4,11 +4,17 @@
 public import CCUDA
 import Driver
 
-@c public func cuMemAdvise() -> CUresult { absent("cuMemAdvise") }
+@c public func cuMemAdvise(_ devPtr: CUdeviceptr, _ count: Int, _ advice: CUmem_advise, _ device: CUdevice) -> CUresult {
+    answer("cuMemAdvise") { shim throws(CUDAError) in try shim.cuMemAdvise(devPtr, count, advice, device) }
+}
 
-@c public func cuMemAdvise_v2() -> CUresult { absent("cuMemAdvise_v2") }
+@c public func cuMemAdvise_v2(_ devPtr: CUdeviceptr, _ count: Int, _ advice: CUmem_advise, _ location: CUmemLocation) -> CUresult {
+    answer("cuMemAdvise_v2") { shim throws(CUDAError) in try shim.cuMemAdvise_v2(devPtr, count, advice, location) }
+}
 
-@c public func cuMemAllocManaged() -> CUresult { absent("cuMemAllocManaged") }
+@c public func cuMemAllocManaged(_ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int, _ flags: UInt32) -> CUresult {
+    answer("cuMemAllocManaged") { shim throws(CUDAError) in try shim.cuMemAllocManaged(dptr, bytesize, flags) }
+}
 
 @c public func cuMemBatchDecompressAsync() -> CUresult { absent("cuMemBatchDecompressAsync") }
 
@@ -24,18 +30,30 @@ import Driver
 
 @c public func cuMemGetLocationInfo() -> CUresult { absent("cuMemGetLocationInfo") }
 
-@c public func cuMemPrefetchAsync() -> CUresult { absent("cuMemPrefetchAsync") }
+@c public func cuMemPrefetchAsync(_ devPtr: CUdeviceptr, _ count: Int, _ dstDevice: CUdevice, _ hStream: OpaquePointer?) -> CUresult {
+    answer("cuMemPrefetchAsync") { shim throws(CUDAError) in try shim.cuMemPrefetchAsync(devPtr, count, dstDevice, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemPrefetchAsync_ptsz() -> CUresult { absent("cuMemPrefetchAsync_ptsz") }
+@c public func cuMemPrefetchAsync_ptsz(_ devPtr: CUdeviceptr, _ count: Int, _ dstDevice: CUdevice, _ hStream: OpaquePointer?) -> CUresult {
+    answer("cuMemPrefetchAsync_ptsz") { shim throws(CUDAError) in try shim.cuMemPrefetchAsync(devPtr, count, dstDevice, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemPrefetchAsync_v2() -> CUresult { absent("cuMemPrefetchAsync_v2") }
+@c public func cuMemPrefetchAsync_v2(_ devPtr: CUdeviceptr, _ count: Int, _ location: CUmemLocation, _ flags: UInt32, _ hStream: OpaquePointer?) -> CUresult {
+    answer("cuMemPrefetchAsync_v2") { shim throws(CUDAError) in try shim.cuMemPrefetchAsync_v2(devPtr, count, location, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemPrefetchAsync_v2_ptsz() -> CUresult { absent("cuMemPrefetchAsync_v2_ptsz") }
+@c public func cuMemPrefetchAsync_v2_ptsz(_ devPtr: CUdeviceptr, _ count: Int, _ location: CUmemLocation, _ flags: UInt32, _ hStream: OpaquePointer?) -> CUresult {
+    answer("cuMemPrefetchAsync_v2_ptsz") { shim throws(CUDAError) in try shim.cuMemPrefetchAsync_v2(devPtr, count, location, flags, hStream, defaultStream: .perThread) }
+}
 
 @c public func cuMemPrefetchBatchAsync() -> CUresult { absent("cuMemPrefetchBatchAsync") }
 
 @c public func cuMemPrefetchBatchAsync_ptsz() -> CUresult { absent("cuMemPrefetchBatchAsync_ptsz") }
 
-@c public func cuMemRangeGetAttribute() -> CUresult { absent("cuMemRangeGetAttribute") }
+@c public func cuMemRangeGetAttribute(_ data: UnsafeMutableRawPointer?, _ dataSize: Int, _ attribute: CUmem_range_attribute, _ devPtr: CUdeviceptr, _ count: Int) -> CUresult {
+    answer("cuMemRangeGetAttribute") { shim throws(CUDAError) in try shim.cuMemRangeGetAttribute(data, dataSize, attribute, devPtr, count) }
+}
 
-@c public func cuMemRangeGetAttributes() -> CUresult { absent("cuMemRangeGetAttributes") }
+@c public func cuMemRangeGetAttributes(_ data: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ dataSizes: UnsafeMutablePointer<Int>?, _ attributes: UnsafeMutablePointer<CUmem_range_attribute>?, _ numAttributes: Int, _ devPtr: CUdeviceptr, _ count: Int) -> CUresult {
+    answer("cuMemRangeGetAttributes") { shim throws(CUDAError) in try shim.cuMemRangeGetAttributes(data, dataSizes, attributes, numAttributes, devPtr, count) }
+}

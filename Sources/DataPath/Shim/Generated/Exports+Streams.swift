@@ -12,9 +12,13 @@ import Driver
     answer("cuStreamAddCallback_ptsz") { shim throws(CUDAError) in try shim.cuStreamAddCallback(hStream, callback, userData, flags, defaultStream: .perThread) }
 }
 
-@c public func cuStreamAttachMemAsync() -> CUresult { absent("cuStreamAttachMemAsync") }
+@c public func cuStreamAttachMemAsync(_ hStream: OpaquePointer?, _ dptr: CUdeviceptr, _ length: Int, _ flags: UInt32) -> CUresult {
+    answer("cuStreamAttachMemAsync") { shim throws(CUDAError) in try shim.cuStreamAttachMemAsync(hStream, dptr, length, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamAttachMemAsync_ptsz() -> CUresult { absent("cuStreamAttachMemAsync_ptsz") }
+@c public func cuStreamAttachMemAsync_ptsz(_ hStream: OpaquePointer?, _ dptr: CUdeviceptr, _ length: Int, _ flags: UInt32) -> CUresult {
+    answer("cuStreamAttachMemAsync_ptsz") { shim throws(CUDAError) in try shim.cuStreamAttachMemAsync(hStream, dptr, length, flags, defaultStream: .perThread) }
+}
 
 @c public func cuStreamBatchMemOp() -> CUresult { absent("cuStreamBatchMemOp") }
 

@@ -11,7 +11,7 @@ extension Shim {
         var home: ContextHandle?
         var nodes: [GraphPlan.Node] = []
         for (index, node) in flat.nodes.enumerated() {
-            guard let work = isEnabled[index] ? node.work.deviceWork : .empty else { return nil }
+            guard let work = isEnabled[index] ? try deviceWork(of: node.work) : .empty else { return nil }
             let context = try node.work.context?.handle
             home = home ?? context
             nodes.append(
@@ -28,19 +28,36 @@ extension Shim {
         guard let graph else { return }
         try? driver.cuGraphExecDestroy(graph.context, hGraphExec: graph.handle)
     }
-}
 
-extension NodeWork {
-    /// The same for a driver that performs whole graphs; nil where it needs this process.
-    var deviceWork: DeviceWork? {
-        switch self {
+    /// What a node does, for a driver that performs whole graphs; nil where it needs this process.
+    func deviceWork(of work: NodeWork) throws(CUDAError) -> DeviceWork? {
+        switch work {
         case .kernel(let kernel):
-            .kernel(kernel.function.handle, kernel.geometry, parameters: Array(kernel.parameters.bytes))
-        case .copy(let copy): copy.deviceWork
+            .kernel(
+                kernel.function.handle, kernel.geometry, parameters: Array(try deviceParameters(of: kernel).bytes))
+        case .copy(let copy): settled(copy).deviceWork
         case .set(let set): set.isOnDevice ? .set(set.description) : nil
         case .empty: .empty
         case .host, .graph, .wait, .record, .allocate, .free: nil
         }
+    }
+
+    /// A kernel's parameters with the device's addresses of pinned memory.
+    func deviceParameters(of kernel: KernelWork) throws(CUDAError) -> ParameterBlock {
+        guard usesSharedMemory else { return kernel.parameters }
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: kernel.parameters.bytes.count, alignment: 16)
+        defer { copy.deallocate() }
+        copy.copyMemory(from: kernel.parameters.bytes)
+        try replaceHostPointers(in: copy)
+        return ParameterBlock(UnsafeRawBufferPointer(copy), layout: kernel.function.parameters)
+    }
+
+    /// A copy whose host memory may have come to be used by the device too since its node was made.
+    func settled(_ copy: CopyWork) -> CopyWork {
+        guard usesSharedMemory, copy.target.side.isHost || copy.source.side.isHost else { return copy }
+        return CopyWork(
+            description: copy.description, context: copy.context, target: settled(copy.target),
+            source: settled(copy.source), extent: copy.extent)
     }
 }
 

@@ -170,14 +170,13 @@ extension Shim {
 
     /// Replaces what some nodes do, here and in the driver's form of the graph.
     private func replace(_ changes: [(index: Int, work: NodeWork)], in graph: ExecutableGraph) throws(CUDAError) {
-        let (driverGraph, differences) = graph.state.withLock { state in
+        let (driverGraph, differences) = try graph.state.withLock { state throws(CUDAError) in
             var differences: [(index: Int, work: DeviceWork)] = []
             for (index, work) in changes {
                 // Most of what an update brings is what is there already.
-                if state.driverGraph != nil, state.isEnabled[index], let new = work.deviceWork,
-                    new != state.nodes.nodes[index].work.deviceWork
-                {
-                    differences.append((index, new))
+                if state.driverGraph != nil, state.isEnabled[index], let new = try deviceWork(of: work) {
+                    let old = try deviceWork(of: state.nodes.nodes[index].work)
+                    if new != old { differences.append((index, new)) }
                 }
                 state.nodes.setWork(work, at: index)
             }

@@ -158,7 +158,8 @@ extension Shim {
         let (driverGraph, index, work) = try executable(hGraphExec).state.withLock { state throws(CUDAError) in
             let index = try state.place(ofSwitchable: node)
             state.isEnabled[index] = isEnabled != 0
-            return (state.driverGraph, index, isEnabled != 0 ? state.nodes.nodes[index].work.deviceWork : .empty)
+            let work = state.nodes.nodes[index].work
+            return (state.driverGraph, index, isEnabled != 0 ? try deviceWork(of: work) : DeviceWork.empty)
         }
         guard let driverGraph, let work else { return }
         try driver.cuGraphExecNodeSetParams(driverGraph.context, graph: driverGraph.handle, node: index, work: work)

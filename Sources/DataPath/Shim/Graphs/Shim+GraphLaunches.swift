@@ -16,10 +16,12 @@ extension Shim {
             guard flat.allocations.isEmpty else { throw .notSupported }
             return try capture(.graph(try adopt(flat.structure, originBits: 0, isChild: true)), on: stream)
         }
-        if let made = graph.state.withLock({ $0.driverGraph }) {
-            try driver.cuGraphLaunch(target.context, hGraphExec: made.handle, hStream: target.stream)
+        // A kernel may use any of the memory that host and device use by turns.
+        if usesSharedMemory { try shareMemory(of: graph) }
+        if usesSharedMemory, shared.isUsed {
+            try shared.whileOnDevice(target) { () throws(CUDAError) in try enqueue(graph, target) }
         } else {
-            try launch(graph, target)
+            try enqueue(graph, target)
         }
         if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
     }
@@ -32,13 +34,27 @@ extension Shim {
         _ = try workTarget(hStream, defaultStream)
     }
 
+    private func enqueue(_ graph: ExecutableGraph, _ target: StreamTarget) throws(CUDAError) {
+        guard let made = graph.state.withLock({ $0.driverGraph }) else { return try launch(graph, target) }
+        try driver.cuGraphLaunch(target.context, hGraphExec: made.handle, hStream: target.stream)
+    }
+
+    /// Gives the device what kernels use of pinned memory, which cannot be done any more while all is handed over.
+    private func shareMemory(of graph: ExecutableGraph) throws(CUDAError) {
+        let (nodes, isDrivers) = graph.state.withLock { ($0.nodes.nodes, $0.driverGraph != nil) }
+        if isDrivers { return }
+        for node in nodes {
+            if case .kernel(let kernel) = node.work { _ = try deviceParameters(of: kernel) }
+        }
+    }
+
     private func launch(_ graph: ExecutableGraph, _ target: StreamTarget) throws(CUDAError) {
         let (nodes, isEnabled, player) = graph.state.withLock { ($0.nodes.nodes, $0.isEnabled, $0.player) }
         try checkMemory(nodes, freesAutomatically: graph.freesAutomatically)
         try player.play(on: driver, target.context, target.stream) { index, context, stream throws(CUDAError) in
             guard isEnabled[index] else { return }
             let lane = StreamTarget(
-                contextBits: target.contextBits, context: context, stream: stream, capturing: nil)
+                contextBits: target.contextBits, context: context, stream: stream)
             try enqueue(nodes[index], lane, freesAutomatically: graph.freesAutomatically)
         }
     }
@@ -64,15 +80,17 @@ extension Shim {
     ) throws(CUDAError) {
         switch node.work {
         case .kernel(let kernel):
+            let parameters = try deviceParameters(of: kernel)
+            defer { withExtendedLifetime(parameters) {} }
             try driver.cuLaunchKernel(
                 stream.context, f: kernel.function.handle, kernel.geometry, stream: stream.stream,
-                parameters: kernel.parameters.bytes)
-        case .copy(let copy): try enqueue(copy, stream, isAfterHostWrites: node.isAfterHostWrites)
+                parameters: parameters.bytes)
+        case .copy(let copy): try enqueue(settled(copy), stream, isAfterHostWrites: node.isAfterHostWrites)
         case .set(let set) where set.isOnDevice: try driver.enqueue(set.description, stream.context, stream.stream)
         case .set(let set):
-            try driver.cuLaunchHostFunc(stream.context, stream: stream.stream) { set.description.fillHostMemory() }
+            try enqueueHostFunction(stream.context, stream.stream) { set.description.fillHostMemory() }
         case .host(let host):
-            try driver.cuLaunchHostFunc(stream.context, stream: stream.stream) { host.function(host.argument) }
+            try enqueueHostFunction(stream.context, stream.stream) { host.function(host.argument) }
         case .wait(let event):
             try driver.cuStreamWaitEvent(stream.context, hStream: stream.stream, hEvent: event.handle, flags: 0)
         case .record(let event):
@@ -102,7 +120,7 @@ extension Shim {
             try driver.cuMemcpyDtoHAsync_v2(
                 stream.context, dstHost: bytes, srcDevice: copy.source.corner.address, stream: stream.stream)
         case (true, true):
-            try driver.cuLaunchHostFunc(stream.context, stream: stream.stream) { Self.moveOnHost(copy) }
+            try enqueueHostFunction(stream.context, stream.stream) { Self.moveOnHost(copy) }
         case (false, true), (true, false): try enqueueAtItsTime(copy, isContiguous, stream)
         }
     }
@@ -133,7 +151,7 @@ extension Shim {
                 let flags = CU_STREAM_NON_BLOCKING.rawValue
                 guard let side = try? shim.driver.cuStreamCreateWithPriority(context, flags: flags, priority: 0)
                 else { return }
-                let target = StreamTarget(contextBits: contextBits, context: context, stream: side, capturing: nil)
+                let target = StreamTarget(contextBits: contextBits, context: context, stream: side)
                 if copy.source.side.isHost {
                     try? shim.copyToDevice(copy, isContiguous, target)
                 } else {

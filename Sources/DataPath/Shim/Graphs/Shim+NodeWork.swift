@@ -77,8 +77,18 @@ extension Shim {
             throw .invalidValue
         }
         return CopyWork(
-            description: description, context: context, target: try place(description.target, extent),
-            source: try place(description.source, extent), extent: extent)
+            description: description, context: context, target: settled(try place(description.target, extent)),
+            source: settled(try place(description.source, extent)), extent: extent)
+    }
+
+    /// Where memory that host and device use by turns is while work of the device uses it: on the device.
+    func settled(_ box: PlacedBox) -> PlacedBox {
+        guard usesSharedMemory, let allocation = memory.find(box.corner.address), allocation.deviceBase != 0 else {
+            return box
+        }
+        let address = allocation.deviceAddress(box.corner.address)
+        let corner = DeviceBox(address: address, pitch: box.corner.pitch, rows: box.corner.rows)
+        return PlacedBox(side: .device, corner: corner, byteCount: box.byteCount)
     }
 
     /// A copy of a range, as captured from the functions for one dimension.
@@ -114,7 +124,7 @@ extension Shim {
         guard parameters.dst % CUdeviceptr(elementBytes) == 0 else { throw .invalidValue }
         return SetWork(
             description: DeviceSet(
-                address: parameters.dst, pitch: parameters.pitch, value: parameters.value,
+                address: side == .shared ? deviceAddress(parameters.dst) : parameters.dst, pitch: parameters.pitch, value: parameters.value,
                 elementBytes: parameters.elementSize, width: parameters.width, height: parameters.height),
             context: context, isOnDevice: !side.isHost)
     }

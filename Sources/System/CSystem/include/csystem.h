@@ -2,6 +2,7 @@
 // What Swift cannot say of the system's C interface: variadic calls and C's standard streams.
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 
@@ -49,6 +50,13 @@ int csystem_sealed_memory_file(const char *name, size_t count);
 /// The size of a file that cannot become smaller; -1 when it is none.
 long csystem_sealed_size(int descriptor);
 
+/// Locks a byte of a file for this opening of it, until that is closed or the process ends. 0, or -1 with errno when
+/// another one has it.
+int csystem_lock_byte(int descriptor, long offset);
+
+/// Whether another opening of a file has locked a byte.
+bool csystem_is_byte_locked(int descriptor, long offset);
+
 /// The short name of this process's program: the last part of its first word.
 const char *csystem_program_name(void);
 
@@ -72,3 +80,12 @@ int csystem_pipe(int ends[2]);
 /// Stops this process as Ctrl-Z does, until it is continued. Meanwhile a child sends the bytes over the socket every so
 /// many seconds; it ends with this process, however that ends. No socket (-1): nobody is told anything.
 void csystem_stop_while_sending(int socket, const void *bytes, size_t count, unsigned seconds);
+
+/// Calls `handle` with the address of every access to memory that is mapped without the right for it (SIGSEGV with
+/// SEGV_ACCERR), on the thread that made it. True: the access is made again. Otherwise, and for every other fault, what
+/// the process had set for the signal before happens. -1 with errno when that cannot be set.
+int csystem_catch_faults(bool (*handle)(uintptr_t address, bool is_write));
+
+/// Maps a file in memory: readable and writable, anywhere (NULL), or in place of what is at an address, without access.
+/// NULL when that fails.
+void *csystem_map_file(int descriptor, void *at, size_t count);
