@@ -20,6 +20,7 @@ extension Shim {
         _ pp: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ bytesize: Int, _ Flags: UInt32
     ) throws(CUDAError) {
         let active = try activeContext()
+        try checkIsSafeInCapture()
         guard let pp, bytesize != 0, Flags & ~Self.allocationFlags == 0 else { throw .invalidValue }
         guard bytesize > 0, bytesize <= Int.max - Self.pageBytes,
             let address = mmap(
@@ -31,6 +32,7 @@ extension Shim {
     }
 
     func cuMemFreeHost(_ p: UnsafeMutableRawPointer?) throws(CUDAError) {
+        try checkIsSafeInCapture()
         guard let p, let freed = memory.remove(host: Self.address(p)) else {
             throw .invalidValue
         }

@@ -35,7 +35,7 @@ extension Shim {
     ///
     /// Both are the same to a program on a machine with a GPU. Pointers inside the memory that a kernel reads are not
     /// found.
-    private func replaceHostPointers(in parameters: UnsafeMutableRawBufferPointer) throws(CUDAError) {
+    func replaceHostPointers(in parameters: UnsafeMutableRawBufferPointer) throws(CUDAError) {
         guard memory.hasHostMemory else { return }
         var offset = 0
         while offset + 8 <= parameters.count {

@@ -42,7 +42,9 @@ import Driver
 
 @c public func cuDeviceGetFabricClusterUuid() -> CUresult { absent("cuDeviceGetFabricClusterUuid") }
 
-@c public func cuDeviceGetGraphMemAttribute() -> CUresult { absent("cuDeviceGetGraphMemAttribute") }
+@c public func cuDeviceGetGraphMemAttribute(_ device: CUdevice, _ attr: CUgraphMem_attribute, _ value: UnsafeMutableRawPointer?) -> CUresult {
+    answer("cuDeviceGetGraphMemAttribute") { shim throws(CUDAError) in try shim.cuDeviceGetGraphMemAttribute(device, attr, value) }
+}
 
 @c public func cuDeviceGetHostAtomicCapabilities() -> CUresult { absent("cuDeviceGetHostAtomicCapabilities") }
 
@@ -82,11 +84,15 @@ import Driver
     answer("cuDeviceGetUuid_v2") { shim throws(CUDAError) in try shim.cuDeviceGetUuid_v2(uuid, dev) }
 }
 
-@c public func cuDeviceGraphMemTrim() -> CUresult { absent("cuDeviceGraphMemTrim") }
+@c public func cuDeviceGraphMemTrim(_ device: CUdevice) -> CUresult {
+    answer("cuDeviceGraphMemTrim") { shim throws(CUDAError) in try shim.cuDeviceGraphMemTrim(device) }
+}
 
 @c public func cuDeviceRegisterAsyncNotification() -> CUresult { absent("cuDeviceRegisterAsyncNotification") }
 
-@c public func cuDeviceSetGraphMemAttribute() -> CUresult { absent("cuDeviceSetGraphMemAttribute") }
+@c public func cuDeviceSetGraphMemAttribute(_ device: CUdevice, _ attr: CUgraphMem_attribute, _ value: UnsafeMutableRawPointer?) -> CUresult {
+    answer("cuDeviceSetGraphMemAttribute") { shim throws(CUDAError) in try shim.cuDeviceSetGraphMemAttribute(device, attr, value) }
+}
 
 @c public func cuDeviceSetMemPool(_ dev: CUdevice, _ pool: OpaquePointer?) -> CUresult {
     answer("cuDeviceSetMemPool") { shim throws(CUDAError) in try shim.cuDeviceSetMemPool(dev, pool) }
