@@ -67,17 +67,21 @@ let package = Package(
 
         // Data path: application -> Shim -> RemoteDriver -> Wire -> Transport -> Session -> HostDriver.
         .target(name: "CSystem", path: "Sources/System/CSystem"),
+        .target(name: "CCallTrace", path: "Sources/Trace/CCallTrace"),
+        module("TraceFormat", in: "Trace", .safe),
+        module("CallTrace", in: "Trace", .raw, uses: ["CCallTrace", "TraceFormat"]),
+        module("TraceAnalysis", in: "Trace", .safe, uses: ["TraceFormat"]),
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
-        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
+        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "Driver", "Wire", "Transport"]),
         module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
         module(
             "Session", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
-        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
+        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
@@ -87,8 +91,9 @@ let package = Package(
 
         // The same path for the management library.
         module("Management", in: "DataPath", .raw, uses: ["CNVML", "Wire"]),
-        module("ManagementShim", in: "DataPath", .raw, uses: ["CNVML", "Management", "Wire"]),
-        module("RemoteManagement", in: "DataPath", .raw, uses: ["Management", "Transport", "Wire"]),
+        module(
+            "ManagementShim", in: "DataPath", .raw, uses: ["CCallTrace", "CNVML", "CallTrace", "Management", "Wire"]),
+        module("RemoteManagement", in: "DataPath", .raw, uses: ["CCallTrace", "Management", "Transport", "Wire"]),
         module(
             "HostManagement", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CNVML", "Management", "Transport", "Wire"]),
@@ -135,7 +140,7 @@ let package = Package(
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", "Threads",
+                "CSystem", "ManagerClient", "Pool", "Threads", "TraceAnalysis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
@@ -149,6 +154,7 @@ let package = Package(
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
 
         tests("WireTests", uses: ["Driver", "Wire"]),
+        tests("TraceTests", uses: ["CCallTrace", "CallTrace", "TraceAnalysis", "TraceFormat"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription", "NVMLDescription"]),
         .target(

@@ -15,7 +15,7 @@ struct Bitfusion: ParsableCommand {
                 name: "Client",
                 subcommands: [
                     ClientCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self, RunCommand.self,
-                    StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                    StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self, TraceCommand.self,
                 ]),
             CommandGroup(name: "Server", subcommands: [ResourceSchedulerCommand.self, ManagerCommand.self]),
         ])
