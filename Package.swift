@@ -1,15 +1,19 @@
 // swift-tools-version:6.3
 import PackageDescription
 
+/// `scripts/fuzz` builds everything so that a fuzzer sees which way an input takes.
+let isFuzzing = Context.environment["BITFUSION_FUZZ"] != nil
+
 /// Every Swift target is compiled the same way: Swift 6, no warnings, imports that say what they expose.
-let common: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableExperimentalFeature("Lifetimes"),
-]
+let common: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableExperimentalFeature("Lifetimes"),
+    ] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer"])] : [])
 
 /// Modules that never touch raw memory say `unsafe` wherever they would; the modules whose purpose is raw memory
 /// (exports, sockets, the host driver, device memory) are compiled without that check.
@@ -74,7 +78,9 @@ let package = Package(
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
-        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "Driver", "Wire", "Transport"]),
+        module(
+            "RemoteDriver", in: "DataPath", .raw,
+            uses: ["CCUDA", "CCallTrace", "CSystem", "Driver", "Wire", "Transport"]),
         module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
         module(
             "Session", in: "DataPath", .raw,
@@ -176,3 +182,17 @@ let package = Package(
             ]),
     ]
 )
+
+if isFuzzing {
+    package.products.append(.executable(name: "fuzz", targets: ["Fuzz"]))
+    package.targets += [
+        .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "Fuzz",
+            dependencies: [
+                "CCUDA", "CFuzzer", "Driver", "ManagerClient", "PTX", "Pool", "Session", "SoftGPU", "TraceAnalysis",
+                "Transport", "Wire",
+            ],
+            path: "Tests/Fuzz/Fuzz", swiftSettings: common),
+    ]
+}

@@ -35,7 +35,13 @@ struct TraceCommand: ParsableCommand {
     func run() throws {
         try reporting {
             var statistics = TraceStatistics()
-            for path in trace { try read(path) { statistics.add($0) } header: { statistics.add($0) } }
+            for path in trace {
+                try read(path) {
+                    statistics.add($0)
+                } header: {
+                    statistics.add($0)
+                }
+            }
             if let chrome { try export(to: chrome) }
             let summary = statistics.summary()
             if json { try printJSON(summary) } else { print(summary.text, terminator: "") }
@@ -62,7 +68,12 @@ struct TraceCommand: ParsableCommand {
     private func export(to target: String) throws {
         // The calls are read once more: a trace may be larger than memory.
         var origin = UInt64.max
-        for path in trace { try read(path, isQuiet: true) { origin = min(origin, $0.startNanoseconds) } header: { _ in } }
+        for path in trace {
+            try read(path, isQuiet: true) {
+                origin = min(origin, $0.startNanoseconds)
+            } header: { _ in
+            }
+        }
         var events = ChromeTrace(origin: origin)
         let output = try OutputFile(target)
         try output.write(events.head)

@@ -9,7 +9,8 @@ package func renderExports(_ family: ManagementFamily) -> String {
         case .asked, .known, .shim, .relayed, .sameAs: return function.export
         }
     }
-    return header(imports: ["import CallTrace"] + (bodies.contains { $0.contains("ask(.") } ? ["import Management"] : []))
+    let asks = bodies.contains { $0.contains("ask(.") }
+    return header(imports: ["import CallTrace"] + (asks ? ["import Management"] : []))
         + bodies.joined(separator: "\n")
 }
 
