@@ -31,6 +31,7 @@ GUIDE = [
     ("Client Commands:", "smi", "Display smi-like info for all servers."),
     ("Client Commands:", "local", "Run a CUDA application locally"),
     ("Client Commands:", "net_perf", "Gather network performance data from all SRS servers."),
+    ("Client Commands:", "trace", "Show what a traced application's CUDA calls cost"),
     ("Server Commands:", "resource_scheduler, srs", "Run Bitfusion resource scheduler (SRS) on GPU server"),
     ("Server Commands:", "manager", "Run Bitfusion manager server"),
 ]

@@ -16,8 +16,8 @@ struct Bitfusion: ParsableCommand {
                 name: "Client",
                 subcommands: [
                     ClientCommand.self, HealthCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self,
-                    RunCommand.self,
-                    StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                    RunCommand.self, StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                    TraceCommand.self,
                 ]),
             CommandGroup(name: "Server", subcommands: [ResourceSchedulerCommand.self, ManagerCommand.self]),
         ])

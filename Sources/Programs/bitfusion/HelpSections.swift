@@ -62,6 +62,8 @@ enum HelpSections {
           BITFUSION_SERVER   set for the application: where its calls go
           BITFUSION_TICKET   set for the application: its right to the GPUs
           LD_LIBRARY_PATH    set for the application: begins with the client's libraries
+          BITFUSION_TRACE    a file where the application's calls are recorded, for bitfusion trace;
+                             %p stands for the process's number
         """
 
     static let allocationFiles = """
