@@ -69,7 +69,7 @@ let package = Package(
         .target(name: "CSystem", path: "Sources/System/CSystem"),
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
-        module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
+        module("Transport", in: "DataPath", .raw, uses: ["CSystem", "Wire"]),
         module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
         module(
@@ -105,7 +105,8 @@ let package = Package(
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])],
             linkerSettings: [.unsafeFlags(["-L/usr/lib/llvm-19/lib"])]),
         .target(
-            name: "SoftGPU", dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver"],
+            name: "SoftGPU",
+            dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "CSystem", "Driver"],
             path: "Sources/SoftGPU/SoftGPU",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 

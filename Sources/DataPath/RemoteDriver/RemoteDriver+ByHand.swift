@@ -92,7 +92,7 @@ extension RemoteDriver {
     }
 }
 
-// Copies, which travel in frames of `Limits.copyFrameBytes`.
+// Copies, which travel in frames of `copyFrameBytes`.
 
 extension RemoteDriver {
     package func cuMemcpyHtoDAsync_v2(
@@ -100,7 +100,7 @@ extension RemoteDriver {
     ) throws(CUDAError) {
         var offset = 0
         while offset < srcHost.byteCount {
-            let count = min(Limits.copyFrameBytes, srcHost.byteCount - offset)
+            let count = min(copyFrameBytes, srcHost.byteCount - offset)
             try post(
                 .cuMemcpyHtoDAsync_v2, context, byteCount: 16, block: srcHost.extracting(offset..<offset + count)
             ) { frame in
@@ -141,7 +141,7 @@ extension RemoteDriver {
         var offset = 0
         var parts: [PendingReply] = []
         while offset < target.count {
-            let count = min(Limits.copyFrameBytes, target.count - offset)
+            let count = min(copyFrameBytes, target.count - offset)
             let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
             let isLast = offset + count == target.count
             let reply = try land(

@@ -25,8 +25,9 @@ package final class RemoteDriver: Driver {
     package init(_ connection: Connection, _ description: DriverDescription, server: String) {
         self.connection = connection
         self.description = description
-        stream = CommandStream(connection)
-        replies = ReplyReader(connection)
+        let replies = ReplyReader(connection)
+        self.replies = replies
+        stream = CommandStream(connection, whileBlocked: { replies.deliverWaiting() })
         replies.output = { isError, bytes in
             // C's buffered streams, so that the text keeps its place among the application's own.
             csystem_print(bytes.baseAddress, bytes.count, isError ? 1 : 0)
@@ -38,6 +39,9 @@ package final class RemoteDriver: Driver {
     }
 
     package func describe() throws(CUDAError) -> DriverDescription { description }
+
+    /// The bytes of a copy that travel in one frame.
+    var copyFrameBytes: Int { connection.copyFrameBytes }
 
     /// The number of a handle that is being made.
     func newHandle() -> UInt64 { nextHandle.add(1, ordering: .relaxed).oldValue }

@@ -105,6 +105,23 @@ final class ReplyReader: @unchecked Sendable {
         isReading = false
     }
 
+    /// Reads one frame if some have come and nobody else reads; says whether it did.
+    ///
+    /// For a thread that cannot write because the server waits until its answers are read.
+    func deliverWaiting() -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard !isReading, !isBroken, inputStart < inputEnd || connection.hasInput else { return false }
+        isReading = true
+        lock.unlock()
+        let problem = readFrame()
+        lock.lock()
+        if let problem { breakConnection(problem) }
+        isReading = false
+        if waitingThreads > 0 { changed.broadcast() }
+        return true
+    }
+
     private func breakConnection(_ problem: String) {
         guard !isBroken else { return }
         isBroken = true

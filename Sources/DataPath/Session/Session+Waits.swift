@@ -121,9 +121,11 @@ extension Session {
     ) throws {
         let context = try contexts.driverHandle(frame.context)
         if try beginsAtOnce(stream, frame, context) {
-            try copy(context, stream, UnsafeMutableRawBufferPointer(rebasing: staging[..<byteCount]), true)
+            // What has landed before goes first.
             if !completions.isEmpty { try pollCompletions() }
-            try answerFromStaging(frame.sequence, byteCount: byteCount)
+            let place = try placeForAnswer(byteCount: byteCount)
+            try copy(context, stream, place, true)
+            try answer(frame.sequence, with: place)
         } else {
             let landing = try takeLanding(frame.context, context)
             do throws(CUDAError) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSystem
 import Driver
 import Glibc
 
@@ -68,14 +69,21 @@ struct Copy: Sendable {
     func perform() {
         let isPacked = extent.depth == 1 && target.rowBytes == extent.widthBytes && source.rowBytes == extent.widthBytes
         if isPacked || extent.height == 1 && extent.depth == 1 {
-            // The ranges may overlap.
-            memmove(target.row(0, 0), source.row(0, 0), extent.widthBytes * extent.height)
-            return
+            return move(target.row(0, 0), source.row(0, 0), extent.widthBytes * extent.height)
         }
         for slice in 0..<extent.depth {
             for row in 0..<extent.height {
-                memmove(target.row(row, slice), source.row(row, slice), extent.widthBytes)
+                move(target.row(row, slice), source.row(row, slice), extent.widthBytes)
             }
+        }
+    }
+
+    /// Moves a range, which may overlap the other.
+    private func move(_ target: UnsafeMutableRawPointer, _ source: UnsafeMutableRawPointer, _ count: Int) {
+        if abs(target - UnsafeMutableRawPointer(source)) >= count {
+            csystem_copy(target, source, count)
+        } else {
+            memmove(target, source, count)
         }
     }
 }
