@@ -44,7 +44,9 @@ extension Session {
         try request.finish()
         let context = try contexts.driverHandle(frame.context)
         let waited = try streams.driverHandle(stream)
-        if try wait(for: [waited], frame, context) { try driver.cuStreamSynchronize(context, hStream: waited) }
+        if try isIdle(waited, context) || wait(for: [waited], frame, context) {
+            try driver.cuStreamSynchronize(context, hStream: waited)
+        }
     }
 
     /// Leaves the answer to a completion while a stream has work.

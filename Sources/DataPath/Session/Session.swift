@@ -46,7 +46,9 @@ package final class Session {
     var idleLandings: [UInt64: [UnsafeMutableRawBufferPointer]] = [:]
     let hostFunctions: HostFunctionRelay
     /// The failure of a call that nobody waited for; the next call that waits returns it.
-    private var deferredError: CUDAError?
+    var deferredError: CUDAError?
+    /// The copy whose bytes are arriving.
+    var incomingCopy: IncomingCopy?
     private var expectedSequence: UInt64 = 1
     /// Set by a call that will be answered by a ``Completion``, or has answered itself.
     var isAnswered = false
@@ -71,6 +73,8 @@ package final class Session {
 
     /// Room for a copy's frame and some small ones; it grows for a larger frame and shrinks again.
     private static let inputBytes = 1 << 20
+    /// Read at once, so that of a large copy little is read before it is known as one.
+    private static let readBytesMax = 128 << 10
     /// Answers gathered before they are written although more frames wait.
     private static let outputBytesMax = 64 << 10
 
@@ -126,12 +130,20 @@ package final class Session {
         let first = expectedSequence
         defer { if expectedSequence != first { noteActivity() } }
         if let shared = connection.shared { try takeFrames(shared) }
-        while inputEnd - inputStart >= FrameHeader.byteCount, let base = input.baseAddress {
+        while let base = input.baseAddress {
+            if incomingCopy != nil {
+                guard continueCopy() else { break }
+                continue
+            }
+            guard inputEnd - inputStart >= FrameHeader.byteCount else { break }
             let header = FrameHeader(at: base + inputStart)
             let payload = Int(header.payloadByteCount)
             guard payload <= Limits.frameBytesMax else { throw WireError.tooLong(payload, limit: Limits.frameBytesMax) }
             let frame = FrameHeader.byteCount + payload
-            guard inputEnd - inputStart >= frame else { return makeRoom(for: frame) }
+            guard inputEnd - inputStart >= frame else {
+                if try beginCopy(header) { continue }
+                return makeRoom(for: frame)
+            }
             try performNext(
                 header, UnsafeRawBufferPointer(start: base + inputStart + FrameHeader.byteCount, count: payload))
             inputStart += frame
@@ -146,11 +158,16 @@ package final class Session {
 
     /// Performs the frame that must come next.
     func performNext(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws {
+        try count(header)
+        try perform(header, payload)
+    }
+
+    /// Takes a frame as the next.
+    func count(_ header: FrameHeader) throws(WireError) {
         guard header.sequence == expectedSequence else {
-            throw WireError.outOfSequence(expected: expectedSequence, found: header.sequence)
+            throw .outOfSequence(expected: expectedSequence, found: header.sequence)
         }
         expectedSequence += 1
-        try perform(header, payload)
     }
 
     private func makeRoom(for frame: Int) {
@@ -158,7 +175,7 @@ package final class Session {
         if frame > input.count { resizeInput(to: frame) } else { moveInput(to: input) }
     }
 
-    private func moveInput(to target: UnsafeMutableRawBufferPointer) {
+    func moveInput(to target: UnsafeMutableRawBufferPointer) {
         guard let base = input.baseAddress, let start = target.baseAddress else { return }
         memmove(start, base + inputStart, inputEnd - inputStart)
         inputEnd -= inputStart
@@ -188,7 +205,11 @@ package final class Session {
             status = error.code
         } else {
             do {
-                try perform(call, header, &request, &reply)
+                if let outcome = try performQuery(call, header, &request) {
+                    status = outcome
+                } else {
+                    try perform(call, header, &request, &reply)
+                }
             } catch let error as CUDAError {
                 status = error.code
                 if !wantsReply && deferredError == nil { deferredError = error }
@@ -285,8 +306,12 @@ package final class Session {
                 mayBlock ? shared.waitForMore(than: incompleteBytes) : shared.lookForMore(than: incompleteBytes))
         }
         if inputEnd == input.count { makeRoom(for: input.count) }
-        var room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...])
-        if connection.shared != nil { room = UnsafeMutableRawBufferPointer(rebasing: room.prefix(missingBytes)) }
+        // No more of a copy than is performed at once, and nothing behind it: so it stays in the core's cache.
+        let wanted =
+            if let incomingCopy { incomingCopy.wantedBytes(inputEnd - inputStart) } else {
+                connection.shared == nil ? Session.readBytesMax : missingBytes
+            }
+        let room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...].prefix(wanted))
         let count = mayBlock ? connection.read(into: room, spins: true) : connection.readNow(into: room)
         if let count, count > 0 { inputEnd += count }
         return ended(count)

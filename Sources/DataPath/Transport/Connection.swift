@@ -8,13 +8,15 @@ import Wire
 /// Closed exactly once, when the last owner lets go. At any time at most one thread reads and one writes.
 ///
 /// SAFETY: every buffer that is passed is used only during the call.
-package final class Connection: Sendable {
+package final class Connection: @unchecked Sendable {
     /// The socket on which this end sleeps.
     package let descriptor: Int32
     /// Where the bytes go instead, when both ends are on one machine.
     package let shared: SharedChannel?
     /// The connection by which the two ends found each other, kept open beside the memory.
     private let first: Connection?
+    /// SAFETY: belongs to the thread that reads.
+    private var spin = Spin()
 
     /// How long a read polls before it blocks.
     ///
@@ -224,14 +226,11 @@ package final class Connection: Sendable {
     package func read(into buffer: UnsafeMutableRawBufferPointer, spins: Bool) -> Int {
         if let shared { return shared.read(into: buffer) }
         if spins {
-            let start = nanoseconds()
-            repeat {
-                for _ in 0..<16 {
-                    let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
-                    if count >= 0 { return count }
-                    if errno != EAGAIN && errno != EINTR { return count }
-                }
-            } while nanoseconds() - start < Connection.spinNanoseconds
+            let polled = spin.poll { () -> Int? in
+                let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+                return count < 0 && (errno == EAGAIN || errno == EINTR) ? nil : count
+            }
+            if let polled { return polled }
         }
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)

@@ -15,6 +15,7 @@ package final class SharedChannel: @unchecked Sendable {
     private var writer: RingWriter
     private var reader: RingReader
     private var lastLook: UInt64 = 0
+    private var spin = Spin()
 
     /// A copy is cut into frames of so many bytes: both sides work on different ones at a time.
     package static let copyFrameBytes = SharedMemory.ringBytes / 8
@@ -149,14 +150,13 @@ package final class SharedChannel: @unchecked Sendable {
     ///
     /// Positive then, 0 at the end, negative on an error.
     package func waitForMore(than count: Int = 0) -> Int {
-        let start = nanoseconds()
-        repeat {
-            for _ in 0..<64 {
-                guard let available = view?.count else { return -1 }
-                if available > count { return available }
-                csystem_relax()
-            }
-        } while nanoseconds() - start < Connection.spinNanoseconds
+        let polled = spin.poll { () -> Int? in
+            guard let available = view?.count else { return -1 }
+            if available > count { return available }
+            csystem_relax()
+            return nil
+        }
+        if let polled { return polled }
         while true {
             reader.announceSleep()
             if let found = found(beyond: count) { return found }

@@ -7,7 +7,9 @@ package import Wire
 /// this machine, in the same network namespace, can connect to.
 ///
 /// Others can see the name, but do not know the key, which goes over the first connection.
-package final class SharedMemoryHost {
+///
+/// SAFETY: used by one thread at a time.
+package final class SharedMemoryHost: @unchecked Sendable {
     package let offer: SharedMemoryOffer
     private let memory: SharedMemory
     private let file: Int32
