@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts heap allocations of a process and shows the numbers in a file: `BITFUSION_ALLOCATIONS`/PID, two words of 64
-// bits: allocations made by code of the program itself, and those made by its libraries. Loaded by LD_PRELOAD.
+// bits: allocations made by code of the program itself, and those made by its libraries. Loaded by LD_PRELOAD. The daemon
+// that starts workers is not shown.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -30,11 +32,11 @@ static int find_program(struct dl_phdr_info *info, size_t size, void *unused) {
     return 1;  // The first is the program.
 }
 
-__attribute__((constructor)) static void begin(void) {
+__attribute__((constructor)) static void begin(int argc, char **argv) {
     dl_iterate_phdr(find_program, NULL);
     const char *folder = getenv("BITFUSION_ALLOCATIONS");
     char path[4096];
-    if (!folder) return;
+    if (!folder || (argc > 1 && strcmp(argv[1], "worker") != 0)) return;
     snprintf(path, sizeof path, "%s/%d", folder, (int)getpid());
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0 || ftruncate(file, 4096) != 0) return;

@@ -11,6 +11,9 @@ extension Session {
     ) throws {
         try request.finish()
         let context = try contexts.driverHandle(frame.context)
+        if orphanedWork[frame.context] == nil, try beginsAtOnce(.legacyDefault, frame, context) {
+            return try driver.cuCtxSynchronize(context)
+        }
         var all = [StreamHandle.legacyDefault]
         for (number, owner) in contextOfStream where owner == frame.context {
             all.append(try streams.driverHandle(number))
