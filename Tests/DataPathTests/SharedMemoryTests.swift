@@ -185,7 +185,8 @@ private final class Peer: Sendable {
         usleep(20_000)
         close(bell)
         close(first)
-        for _ in 0..<5000 {
+        // Longer than anything takes on a busy machine.
+        for _ in 0..<60_000 {
             if let end = done.end.withLock({ $0 }) { return end }
             usleep(1000)
         }

@@ -15,7 +15,7 @@ extension Session {
     func takeFrames(_ shared: SharedChannel) throws {
         incompleteBytes = 0
         // A frame that is too large for the ring is being gathered.
-        guard inputStart == inputEnd else { return }
+        guard isBetweenFrames else { return }
         guard let view = shared.view, let base = view.baseAddress else { throw ConnectionFailure(errorText(errno)) }
         var offset = 0
         while view.count - offset >= FrameHeader.byteCount {
@@ -45,6 +45,9 @@ extension Session {
         inputStart = 0
         inputEnd = offset
     }
+
+    /// Whether what comes next is the beginning of a frame, and nothing of it has been taken.
+    var isBetweenFrames: Bool { inputStart == inputEnd && incomingCopy == nil }
 
     private func isPerformedInPlace(_ header: FrameHeader, _ frame: Int) -> Bool {
         header.call == Call.cuMemcpyHtoDAsync_v2.rawValue && header.flags.isEmpty

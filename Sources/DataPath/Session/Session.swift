@@ -301,7 +301,7 @@ package final class Session {
     ///
     /// While something is to be completed it only looks, sleeping longer the longer that takes.
     private func receive() throws -> End? {
-        if let shared = connection.shared, inputStart == inputEnd {
+        if let shared = connection.shared, isBetweenFrames {
             return ended(
                 mayBlock ? shared.waitForMore(than: incompleteBytes) : shared.lookForMore(than: incompleteBytes))
         }

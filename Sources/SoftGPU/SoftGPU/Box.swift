@@ -55,11 +55,14 @@ struct Copy: Sendable {
     let target: Box
     let source: Box
     let extent: Extent
+    /// Whether what is copied would only displace other things in the caches.
+    let passesCaches: Bool
 
-    init(_ target: Box, _ source: Box, _ extent: Extent) {
+    init(_ target: Box, _ source: Box, _ extent: Extent, passesCaches: Bool = false) {
         self.target = target
         self.source = source
         self.extent = extent
+        self.passesCaches = passesCaches
     }
 
     init(_ target: UInt64, _ source: UInt64, byteCount: Int) {
@@ -80,10 +83,12 @@ struct Copy: Sendable {
 
     /// Moves a range, which may overlap the other.
     private func move(_ target: UnsafeMutableRawPointer, _ source: UnsafeMutableRawPointer, _ count: Int) {
-        if abs(target - UnsafeMutableRawPointer(source)) >= count {
-            csystem_copy(target, source, count)
-        } else {
+        if abs(target - source) < count {
             memmove(target, source, count)
+        } else if passesCaches {
+            csystem_copy_past_caches(target, source, count)
+        } else {
+            csystem_copy(target, source, count)
         }
     }
 }
