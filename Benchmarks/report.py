@@ -45,6 +45,7 @@ class Floor:
         self.bulk = {"HtoD": max(numbers(r"upload 256MiB: ([\d.]+)", texts)),
                      "DtoH": max(numbers(r"download 256MiB: ([\d.]+)", texts))}
         self.memcpy = max(numbers(r"memcpy 256MiB: ([\d.]+)", texts), default=0)
+        self.ring = max(numbers(r"ring between two processes: ([\d.]+)", texts), default=0)
 
 
 def measures(texts, transport, floor):
@@ -110,7 +111,7 @@ def main():
         for name, *cells, is_reached in measures(calls[transport], transport, floor):
             word = "" if is_reached is None else "pass" if is_reached else "FAIL"
             rows.setdefault(name, {})[transport] = [*cells, word]
-    copying = f", memcpy {floor.memcpy:.2f} GB/s" if floor.memcpy else ""
+    copying = f"; memcpy {floor.memcpy:.2f} GB/s, a bare ring {floor.ring:.2f} GB/s" if floor.memcpy else ""
     print(f"raw TCP: ping-pong {floor.ping:.1f} us, up {floor.bulk['HtoD']:.2f} GB/s, down {floor.bulk['DtoH']:.2f} GB/s"
           f"{copying}\n")
     heads = [f"{TITLES[transport]} | ratio | bar | " for transport in TRANSPORTS]
