@@ -11,8 +11,8 @@ import Wire
 ///
 /// They are made once and used again, so that a call allocates nothing.
 ///
-/// SAFETY: written by the reading thread until nothing is outstanding, read by the waiting thread afterwards; both under
-/// the lock.
+/// SAFETY: written by the reading thread until nothing is outstanding, read by the waiting thread afterwards; both
+/// under the lock.
 final class PendingReply: @unchecked Sendable {
     /// The first failure, or success.
     fileprivate(set) var status: UInt32 = 0
