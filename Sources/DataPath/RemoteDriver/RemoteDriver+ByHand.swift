@@ -92,7 +92,7 @@ extension RemoteDriver {
     }
 }
 
-// Copies, which travel in frames of `Limits.copyFrameBytes`.
+// Copies, which travel in frames of `copyFrameBytes`.
 
 extension RemoteDriver {
     package func cuMemcpyHtoDAsync_v2(
@@ -100,7 +100,7 @@ extension RemoteDriver {
     ) throws(CUDAError) {
         var offset = 0
         while offset < srcHost.byteCount {
-            let count = min(Limits.copyFrameBytes, srcHost.byteCount - offset)
+            let count = min(copyFrameBytes, srcHost.byteCount - offset)
             try post(
                 .cuMemcpyHtoDAsync_v2, context, byteCount: 16, block: srcHost.extracting(offset..<offset + count)
             ) { frame in
@@ -138,28 +138,27 @@ extension RemoteDriver {
         if isUntouched && target.count >= Self.hugeBytesMin {
             csystem_prefer_huge_pages(target.baseAddress, target.count)
         }
-        var offset = 0
-        var parts: [PendingReply] = []
-        while offset < target.count {
-            let count = min(Limits.copyFrameBytes, target.count - offset)
-            let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
-            let isLast = offset + count == target.count
-            let reply = try land(
-                call, context, byteCount: 24, into: part, isUntouched: isUntouched, waits: waits && isLast
-            ) { frame in
-                frame.write(source + CUdeviceptr(offset))
-                frame.write(count)
-                frame.write(stream.bits)
+        let pending = waits ? replies.begin() : replies.landings
+        do throws(CUDAError) {
+            var offset = 0
+            while offset < target.count {
+                let count = min(copyFrameBytes, target.count - offset)
+                let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
+                let isLast = offset + count == target.count
+                try land(
+                    call, context, byteCount: 24, into: part, isUntouched: isUntouched, pending, waits: waits && isLast
+                ) { frame in
+                    frame.write(source + CUdeviceptr(offset))
+                    frame.write(count)
+                    frame.write(stream.bits)
+                }
+                offset += count
             }
-            if waits { parts.append(reply) }
-            offset += count
+        } catch {
+            if waits { replies.leave(pending) }
+            throw error
         }
-        var problem: CUDAError?
-        for part in parts {
-            try replies.wait(for: part)
-            if part.status != 0 && problem == nil { problem = CUDAError(CUresult(part.status)) }
-        }
-        if let problem { throw problem }
+        if waits { try check(replies.wait(for: pending).status) }
     }
 
     package func cuMemcpy3DAsync_v2(
@@ -187,13 +186,18 @@ extension RemoteDriver {
         _ context: ContextHandle, packed target: UnsafeMutableRawBufferPointer, source: DeviceBox, extent: Extent,
         stream: StreamHandle
     ) throws(CUDAError) {
-        let reply = try land(.cuMemcpy3DDtoH, context, byteCount: 56, into: target, waits: true) { frame in
-            frame.write(source)
-            frame.write(extent)
-            frame.write(stream.bits)
+        let pending = replies.begin()
+        do throws(CUDAError) {
+            try land(.cuMemcpy3DDtoH, context, byteCount: 56, into: target, pending, waits: true) { frame in
+                frame.write(source)
+                frame.write(extent)
+                frame.write(stream.bits)
+            }
+        } catch {
+            replies.leave(pending)
+            throw error
         }
-        try replies.wait(for: reply)
-        try check(CUresult(reply.status))
+        try check(replies.wait(for: pending).status)
     }
 }
 
