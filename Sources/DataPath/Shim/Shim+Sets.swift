@@ -134,7 +134,8 @@ extension Shim {
         if let captured = stream.capturing {
             let work = SetWork(
                 description: DeviceSet(
-                    address: side == .shared ? deviceAddress(address) : address, pitch: pitch, value: UInt32(truncatingIfNeeded: value),
+                    address: side == .shared ? deviceAddress(address) : address, pitch: pitch,
+                    value: UInt32(truncatingIfNeeded: value),
                     elementBytes: UInt32(elementBytes), width: width, height: height),
                 context: try context(of: stream), isOnDevice: !side.isHost)
             return try capture(.set(work), on: captured)

@@ -124,7 +124,8 @@ extension Shim {
         guard parameters.dst % CUdeviceptr(elementBytes) == 0 else { throw .invalidValue }
         return SetWork(
             description: DeviceSet(
-                address: side == .shared ? deviceAddress(parameters.dst) : parameters.dst, pitch: parameters.pitch, value: parameters.value,
+                address: side == .shared ? deviceAddress(parameters.dst) : parameters.dst, pitch: parameters.pitch,
+                value: parameters.value,
                 elementBytes: parameters.elementSize, width: parameters.width, height: parameters.height),
             context: context, isOnDevice: !side.isHost)
     }
