@@ -76,7 +76,7 @@ extension RemoteDriver {
         parameters: UnsafeRawBufferPointer
     ) throws(CUDAError) {
         guard parameters.count <= Limits.parameterBytesMax else { throw .invalidValue }
-        try post(.cuLaunchKernel, context, byteCount: 48 + parameters.count) { frame in
+        try post(.cuLaunchKernel, context, byteCount: 48 + parameters.count, stream: stream) { frame in
             frame.write(f.bits)
             frame.write(stream.bits)
             frame.write(shape.gridX)
@@ -102,7 +102,8 @@ extension RemoteDriver {
         while offset < srcHost.byteCount {
             let count = min(copyFrameBytes, srcHost.byteCount - offset)
             try post(
-                .cuMemcpyHtoDAsync_v2, context, byteCount: 16, block: srcHost.extracting(offset..<offset + count)
+                .cuMemcpyHtoDAsync_v2, context, byteCount: 16, stream: hStream,
+                block: srcHost.extracting(offset..<offset + count)
             ) { frame in
                 frame.write(dstDevice + CUdeviceptr(offset))
                 frame.write(hStream.bits)
@@ -164,7 +165,7 @@ extension RemoteDriver {
     package func cuMemcpy3DAsync_v2(
         _ context: ContextHandle, target: DeviceBox, source: DeviceBox, extent: Extent, stream: StreamHandle
     ) throws(CUDAError) {
-        try post(.cuMemcpy3DAsync_v2, context, byteCount: 80) { frame in
+        try post(.cuMemcpy3DAsync_v2, context, byteCount: 80, stream: stream) { frame in
             frame.write(target)
             frame.write(source)
             frame.write(extent)
@@ -175,7 +176,7 @@ extension RemoteDriver {
     package func cuMemcpy3DHtoDAsync(
         _ context: ContextHandle, target: DeviceBox, packed source: RawSpan, extent: Extent, stream: StreamHandle
     ) throws(CUDAError) {
-        try post(.cuMemcpy3DHtoDAsync, context, byteCount: 56, block: source) { frame in
+        try post(.cuMemcpy3DHtoDAsync, context, byteCount: 56, stream: stream, block: source) { frame in
             frame.write(target)
             frame.write(extent)
             frame.write(stream.bits)

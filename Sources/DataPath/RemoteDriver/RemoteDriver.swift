@@ -20,7 +20,6 @@ package final class RemoteDriver: Driver {
     let hostFunctions = Mutex(HostFunctions())
     /// Host functions that have not returned; while there are any, posted calls are counted.
     let hostFunctionsDue = Atomic<Int>(0)
-    let postedBehindHostFunctions = Atomic<Int>(0)
     /// The primary contexts that have been retained, by device, and how often.
     let primaryContexts = Mutex<[Int32: (context: ContextHandle, retains: Int)]>([:])
 
@@ -50,11 +49,14 @@ package final class RemoteDriver: Driver {
     func newHandle() -> UInt64 { nextHandle.add(1, ordering: .relaxed).oldValue }
 
     /// Sends a call and forgets it.
+    ///
+    /// `stream` is where it becomes work, if it does.
     @inline(__always)
     func post(
-        _ call: Call, _ context: ContextHandle, byteCount: Int, fill: (inout FrameWriter) -> Void
+        _ call: Call, _ context: ContextHandle, byteCount: Int, stream target: StreamHandle? = nil,
+        fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
-        if hostFunctionsDue.load(ordering: .relaxed) > 0 { waitForRoomBehindHostFunctions() }
+        if hostFunctionsDue.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
         try stream.append(
             call.rawValue, flags: [], context: context.bits, byteCount: byteCount, waits: false, register: { _ in },
             fill: fill)
@@ -62,9 +64,10 @@ package final class RemoteDriver: Driver {
 
     /// Sends a call that ends with a block, which has been read when this returns.
     func post(
-        _ call: Call, _ context: ContextHandle, byteCount: Int, block: RawSpan, fill: (inout FrameWriter) -> Void
+        _ call: Call, _ context: ContextHandle, byteCount: Int, stream target: StreamHandle? = nil, block: RawSpan,
+        fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
-        if hostFunctionsDue.load(ordering: .relaxed) > 0 { waitForRoomBehindHostFunctions() }
+        if hostFunctionsDue.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
         try block.withUnsafeBytes { bytes throws(CUDAError) in
             try stream.append(
                 call.rawValue, flags: [], context: context.bits, byteCount: byteCount, block: bytes,
