@@ -126,9 +126,10 @@ let package = Package(
         module("Threads", in: "System", .raw),
         module("Pool", in: "ControlPath", .safe, uses: ["Threads"]),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
+        module("Health", in: "ControlPath", .raw, uses: ["Pool", "Threads"]),
         module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
         .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Pool", "Threads"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Health", "Pool", "Threads"]),
 
         // Programs.
         interposer(
@@ -146,15 +147,15 @@ let package = Package(
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", "Threads", "TraceAnalysis",
+                "CSystem", "Health", "ManagerClient", "Pool", "Threads", "TraceAnalysis", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
-                "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "Health", "HostDriver", "HostManagement",
+                "Management", "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
@@ -171,8 +172,9 @@ let package = Package(
             name: "pool-benchmark",
             dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
             path: "Benchmarks/pool", swiftSettings: common),
+        tests("HealthTests", uses: ["Health", "Pool", "Threads"]),
         tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
+        tests("ControlPathTests", uses: ["Health", "Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [

@@ -72,6 +72,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case stream = "StreamHandle"
     case event = "EventHandle"
     case pool = "MemoryPoolHandle"
+    case graph = "GraphHandle"
 
     /// The table of the session that maps the client's number to the driver's handle.
     package var table: String {
@@ -82,6 +83,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .stream: "streams"
         case .event: "events"
         case .pool: "pools"
+        case .graph: "graphs"
         }
     }
 }

@@ -35,6 +35,7 @@ package final class Session {
     var streams = HandleTable<StreamHandle>()
     var events = HandleTable<EventHandle>()
     var pools = HandleTable<MemoryPoolHandle>()
+    var graphs = HandleTable<GraphHandle>()
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 

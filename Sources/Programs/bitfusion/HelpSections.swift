@@ -18,6 +18,26 @@ enum HelpSections {
           78  wrong configuration
         """
 
+    static let healthStatus = """
+        EXIT STATUS
+          0   everything passes
+          1   something is marginal
+          2   something is fatal
+          64  wrong usage
+          77  the server's checks may not be run by this user
+          78  wrong configuration
+        """
+
+    static let healthFiles = """
+        FILES
+          ~/.bitfusion/servers.conf    the user's servers, one address a line
+          /etc/bitfusion/servers.conf  the system's servers, when the user has none
+          ~/.cache/bitfusion/health-counters.json
+                                       counters of the last run, on a client
+          /var/lib/bitfusion, ~/.local/state/bitfusion
+                                       the daemon's files, on a server
+        """
+
     static let requestFailures = """
           64  wrong usage
           69  no server was reached

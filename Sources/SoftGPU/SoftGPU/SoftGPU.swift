@@ -20,6 +20,7 @@ package final class SoftGPU: Driver {
     let streams = HandleTable<Stream>(.stream)
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<MemoryPool>(.pool)
+    let graphs = HandleTable<PlannedGraph>(.graph)
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 

@@ -19,7 +19,7 @@ package let partitionedByHand: Set<String> = [
     "cuLaunchHostFunc", "cuMemAlloc_v2", "cuMemAllocPitch_v2", "cuMemFree_v2", "cuMemGetInfo_v2", "cuMemAllocAsync",
     "cuMemAllocFromPoolAsync",
     "cuMemFreeAsync", "cuMemPoolCreate", "cuMemPoolDestroy", "cuMemPoolTrimTo", "cuDeviceGetDefaultMemPool",
-    "cuStreamSynchronize", "cuEventSynchronize",
+    "cuStreamSynchronize", "cuEventSynchronize", "cuGraphInstantiate", "cuGraphExecDestroy",
 ]
 
 extension DriverCall {

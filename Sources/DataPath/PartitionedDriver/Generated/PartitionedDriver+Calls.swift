@@ -156,4 +156,12 @@ extension PartitionedDriver {
     package func cuEventElapsedTime_v2(_ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle) throws(CUDAError) -> Float {
         try driver.cuEventElapsedTime_v2(context, hStart: hStart, hEnd: hEnd)
     }
+
+    package func cuGraphExecNodeSetParams(_ context: ContextHandle, graph: GraphHandle, node: Int, work: DeviceWork) throws(CUDAError) {
+        try driver.cuGraphExecNodeSetParams(context, graph: graph, node: node, work: work)
+    }
+
+    package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
+        try driver.cuGraphLaunch(context, hGraphExec: hGraphExec, hStream: hStream)
+    }
 }

@@ -353,4 +353,17 @@ extension RemoteDriver {
         }
         return reply.read(Float.self)
     }
+
+    package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
+        try post(.cuGraphLaunch, context, byteCount: 16) { frame in
+            frame.write(hGraphExec.bits)
+            frame.write(hStream.bits)
+        }
+    }
+
+    package func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError) {
+        try post(.cuGraphExecDestroy, context, byteCount: 8) { frame in
+            frame.write(hGraphExec.bits)
+        }
+    }
 }

@@ -757,7 +757,7 @@ let exportList = CallList(driver: """
     cuDeviceGetDefaultMemPool pool_out dev
     cuDeviceGetExecAffinitySupport pi type dev
     cuDeviceGetFabricClusterUuid
-    cuDeviceGetGraphMemAttribute
+    cuDeviceGetGraphMemAttribute device attr value
     cuDeviceGetHostAtomicCapabilities
     cuDeviceGetLuid
     cuDeviceGetMemPool pool dev
@@ -770,9 +770,9 @@ let exportList = CallList(driver: """
     cuDeviceGetTexture1DLinearMaxWidth
     cuDeviceGetUuid uuid dev
     cuDeviceGetUuid_v2 uuid dev
-    cuDeviceGraphMemTrim
+    cuDeviceGraphMemTrim device
     cuDeviceRegisterAsyncNotification
-    cuDeviceSetGraphMemAttribute
+    cuDeviceSetGraphMemAttribute device attr value
     cuDeviceSetMemPool dev pool
     cuDeviceTotalMem
     cuDeviceTotalMem_v2 bytes dev
@@ -1071,14 +1071,14 @@ let exportList = CallList(driver: """
     cuStreamBatchMemOp_ptsz
     cuStreamBatchMemOp_v2
     cuStreamBatchMemOp_v2_ptsz
-    cuStreamBeginCapture
-    cuStreamBeginCapture_ptsz
+    cuStreamBeginCapture hStream
+    cuStreamBeginCapture_ptsz hStream
     cuStreamBeginCaptureToCig
     cuStreamBeginCaptureToCig_ptsz
-    cuStreamBeginCaptureToGraph
-    cuStreamBeginCaptureToGraph_ptsz
-    cuStreamBeginCapture_v2
-    cuStreamBeginCapture_v2_ptsz
+    cuStreamBeginCaptureToGraph hStream hGraph dependencies dependencyData numDependencies mode
+    cuStreamBeginCaptureToGraph_ptsz hStream hGraph dependencies dependencyData numDependencies mode
+    cuStreamBeginCapture_v2 hStream mode
+    cuStreamBeginCapture_v2_ptsz hStream mode
     cuStreamBeginRecaptureToGraph
     cuStreamBeginRecaptureToGraph_ptsz
     cuStreamCopyAttributes
@@ -1087,8 +1087,8 @@ let exportList = CallList(driver: """
     cuStreamCreateWithPriority phStream flags priority
     cuStreamDestroy hStream
     cuStreamDestroy_v2 hStream
-    cuStreamEndCapture
-    cuStreamEndCapture_ptsz
+    cuStreamEndCapture hStream phGraph
+    cuStreamEndCapture_ptsz hStream phGraph
     cuStreamEndCaptureToCig
     cuStreamEndCaptureToCig_ptsz
     cuStreamGetAttribute
@@ -1122,10 +1122,10 @@ let exportList = CallList(driver: """
     cuStreamSetAttribute_ptsz
     cuStreamSynchronize hStream
     cuStreamSynchronize_ptsz hStream
-    cuStreamUpdateCaptureDependencies
-    cuStreamUpdateCaptureDependencies_ptsz
-    cuStreamUpdateCaptureDependencies_v2
-    cuStreamUpdateCaptureDependencies_v2_ptsz
+    cuStreamUpdateCaptureDependencies hStream dependencies numDependencies flags
+    cuStreamUpdateCaptureDependencies_ptsz hStream dependencies numDependencies flags
+    cuStreamUpdateCaptureDependencies_v2 hStream dependencies dependencyData numDependencies flags
+    cuStreamUpdateCaptureDependencies_v2_ptsz hStream dependencies dependencyData numDependencies flags
     cuStreamWaitEvent hStream hEvent Flags
     cuStreamWaitEvent_ptsz hStream hEvent Flags
     cuStreamWaitValue32
@@ -1211,108 +1211,108 @@ let exportList = CallList(driver: """
     cuMulticastGetGranularity
     cuMulticastUnbind
     cuGraphAddBatchMemOpNode
-    cuGraphAddChildGraphNode
-    cuGraphAddDependencies
-    cuGraphAddDependencies_v2
-    cuGraphAddEmptyNode
-    cuGraphAddEventRecordNode
-    cuGraphAddEventWaitNode
+    cuGraphAddChildGraphNode phGraphNode hGraph dependencies numDependencies childGraph
+    cuGraphAddDependencies hGraph from to numDependencies
+    cuGraphAddDependencies_v2 hGraph from to edgeData numDependencies
+    cuGraphAddEmptyNode phGraphNode hGraph dependencies numDependencies
+    cuGraphAddEventRecordNode phGraphNode hGraph dependencies numDependencies event
+    cuGraphAddEventWaitNode phGraphNode hGraph dependencies numDependencies event
     cuGraphAddExternalSemaphoresSignalNode
     cuGraphAddExternalSemaphoresWaitNode
-    cuGraphAddHostNode
-    cuGraphAddKernelNode
-    cuGraphAddKernelNode_v2
-    cuGraphAddMemAllocNode
-    cuGraphAddMemFreeNode
-    cuGraphAddMemcpyNode
-    cuGraphAddMemsetNode
-    cuGraphAddNode
-    cuGraphAddNode_v2
-    cuGraphAddNode_v3
+    cuGraphAddHostNode phGraphNode hGraph dependencies numDependencies nodeParams
+    cuGraphAddKernelNode phGraphNode hGraph dependencies numDependencies nodeParams
+    cuGraphAddKernelNode_v2 phGraphNode hGraph dependencies numDependencies nodeParams
+    cuGraphAddMemAllocNode phGraphNode hGraph dependencies numDependencies nodeParams
+    cuGraphAddMemFreeNode phGraphNode hGraph dependencies numDependencies dptr
+    cuGraphAddMemcpyNode phGraphNode hGraph dependencies numDependencies copyParams ctx
+    cuGraphAddMemsetNode phGraphNode hGraph dependencies numDependencies memsetParams ctx
+    cuGraphAddNode phGraphNode hGraph dependencies numDependencies nodeParams
+    cuGraphAddNode_v2 phGraphNode hGraph dependencies dependencyData numDependencies nodeParams
+    cuGraphAddNode_v3 phGraphNode hGraph dependencies dependencyData numDependencies nodeParams
     cuGraphBatchMemOpNodeGetParams
     cuGraphBatchMemOpNodeSetParams
-    cuGraphChildGraphNodeGetGraph
-    cuGraphClone
+    cuGraphChildGraphNodeGetGraph hNode phGraph
+    cuGraphClone phGraphClone originalGraph
     cuGraphConditionalHandleCreate
-    cuGraphCreate
-    cuGraphDebugDotPrint
-    cuGraphDestroy
-    cuGraphDestroyNode
-    cuGraphEventRecordNodeGetEvent
-    cuGraphEventRecordNodeSetEvent
-    cuGraphEventWaitNodeGetEvent
-    cuGraphEventWaitNodeSetEvent
+    cuGraphCreate phGraph flags
+    cuGraphDebugDotPrint hGraph path flags
+    cuGraphDestroy hGraph
+    cuGraphDestroyNode hNode
+    cuGraphEventRecordNodeGetEvent hNode event_out
+    cuGraphEventRecordNodeSetEvent hNode event
+    cuGraphEventWaitNodeGetEvent hNode event_out
+    cuGraphEventWaitNodeSetEvent hNode event
     cuGraphExecBatchMemOpNodeSetParams
-    cuGraphExecChildGraphNodeSetParams
-    cuGraphExecDestroy
-    cuGraphExecEventRecordNodeSetEvent
-    cuGraphExecEventWaitNodeSetEvent
+    cuGraphExecChildGraphNodeSetParams hGraphExec hNode childGraph
+    cuGraphExecDestroy hGraphExec
+    cuGraphExecEventRecordNodeSetEvent hGraphExec hNode event
+    cuGraphExecEventWaitNodeSetEvent hGraphExec hNode event
     cuGraphExecExternalSemaphoresSignalNodeSetParams
     cuGraphExecExternalSemaphoresWaitNodeSetParams
-    cuGraphExecGetFlags
-    cuGraphExecGetId
-    cuGraphExecHostNodeSetParams
-    cuGraphExecKernelNodeSetParams
-    cuGraphExecKernelNodeSetParams_v2
-    cuGraphExecMemcpyNodeSetParams
-    cuGraphExecMemsetNodeSetParams
-    cuGraphExecNodeSetParams
-    cuGraphExecUpdate
-    cuGraphExecUpdate_v2
+    cuGraphExecGetFlags hGraphExec flags
+    cuGraphExecGetId hGraphExec graphId
+    cuGraphExecHostNodeSetParams hGraphExec hNode nodeParams
+    cuGraphExecKernelNodeSetParams hGraphExec hNode nodeParams
+    cuGraphExecKernelNodeSetParams_v2 hGraphExec hNode nodeParams
+    cuGraphExecMemcpyNodeSetParams hGraphExec hNode copyParams ctx
+    cuGraphExecMemsetNodeSetParams hGraphExec hNode memsetParams ctx
+    cuGraphExecNodeSetParams hGraphExec hNode nodeParams
+    cuGraphExecUpdate hGraphExec hGraph hErrorNode_out updateResult_out
+    cuGraphExecUpdate_v2 hGraphExec hGraph resultInfo
     cuGraphExternalSemaphoresSignalNodeGetParams
     cuGraphExternalSemaphoresSignalNodeSetParams
     cuGraphExternalSemaphoresWaitNodeGetParams
     cuGraphExternalSemaphoresWaitNodeSetParams
-    cuGraphGetEdges
-    cuGraphGetEdges_v2
-    cuGraphGetId
-    cuGraphGetNodes
-    cuGraphGetRootNodes
-    cuGraphHostNodeGetParams
-    cuGraphHostNodeSetParams
-    cuGraphInstantiate
-    cuGraphInstantiateWithFlags
-    cuGraphInstantiateWithParams
-    cuGraphInstantiateWithParams_ptsz
-    cuGraphInstantiate_v2
-    cuGraphKernelNodeCopyAttributes
-    cuGraphKernelNodeGetAttribute
-    cuGraphKernelNodeGetParams
-    cuGraphKernelNodeGetParams_v2
-    cuGraphKernelNodeSetAttribute
-    cuGraphKernelNodeSetParams
-    cuGraphKernelNodeSetParams_v2
-    cuGraphLaunch
-    cuGraphLaunch_ptsz
-    cuGraphMemAllocNodeGetParams
-    cuGraphMemFreeNodeGetParams
-    cuGraphMemcpyNodeGetParams
-    cuGraphMemcpyNodeSetParams
-    cuGraphMemsetNodeGetParams
-    cuGraphMemsetNodeSetParams
-    cuGraphNodeFindInClone
-    cuGraphNodeGetContainingGraph
-    cuGraphNodeGetDependencies
-    cuGraphNodeGetDependencies_v2
-    cuGraphNodeGetDependentNodes
-    cuGraphNodeGetDependentNodes_v2
-    cuGraphNodeGetEnabled
-    cuGraphNodeGetLocalId
-    cuGraphNodeGetParams
-    cuGraphNodeGetToolsId
-    cuGraphNodeGetType
-    cuGraphNodeSetEnabled
-    cuGraphNodeSetParams
-    cuGraphNodeSetParams_v2
-    cuGraphReleaseUserObject
-    cuGraphRemoveDependencies
-    cuGraphRemoveDependencies_v2
-    cuGraphRetainUserObject
-    cuGraphUpload
-    cuGraphUpload_ptsz
-    cuUserObjectCreate
-    cuUserObjectRelease
-    cuUserObjectRetain
+    cuGraphGetEdges hGraph from to numEdges
+    cuGraphGetEdges_v2 hGraph from to edgeData numEdges
+    cuGraphGetId hGraph graphId
+    cuGraphGetNodes hGraph nodes numNodes
+    cuGraphGetRootNodes hGraph rootNodes numRootNodes
+    cuGraphHostNodeGetParams hNode nodeParams
+    cuGraphHostNodeSetParams hNode nodeParams
+    cuGraphInstantiate phGraphExec hGraph phErrorNode logBuffer bufferSize
+    cuGraphInstantiateWithFlags phGraphExec hGraph flags
+    cuGraphInstantiateWithParams phGraphExec hGraph instantiateParams
+    cuGraphInstantiateWithParams_ptsz phGraphExec hGraph instantiateParams
+    cuGraphInstantiate_v2 phGraphExec hGraph phErrorNode logBuffer bufferSize
+    cuGraphKernelNodeCopyAttributes dst src
+    cuGraphKernelNodeGetAttribute hNode attr value_out
+    cuGraphKernelNodeGetParams hNode nodeParams
+    cuGraphKernelNodeGetParams_v2 hNode nodeParams
+    cuGraphKernelNodeSetAttribute hNode attr value
+    cuGraphKernelNodeSetParams hNode nodeParams
+    cuGraphKernelNodeSetParams_v2 hNode nodeParams
+    cuGraphLaunch hGraphExec hStream
+    cuGraphLaunch_ptsz hGraphExec hStream
+    cuGraphMemAllocNodeGetParams hNode params_out
+    cuGraphMemFreeNodeGetParams hNode dptr_out
+    cuGraphMemcpyNodeGetParams hNode nodeParams
+    cuGraphMemcpyNodeSetParams hNode nodeParams
+    cuGraphMemsetNodeGetParams hNode nodeParams
+    cuGraphMemsetNodeSetParams hNode nodeParams
+    cuGraphNodeFindInClone phNode hOriginalNode hClonedGraph
+    cuGraphNodeGetContainingGraph hNode phGraph
+    cuGraphNodeGetDependencies hNode dependencies numDependencies
+    cuGraphNodeGetDependencies_v2 hNode dependencies edgeData numDependencies
+    cuGraphNodeGetDependentNodes hNode dependentNodes numDependentNodes
+    cuGraphNodeGetDependentNodes_v2 hNode dependentNodes edgeData numDependentNodes
+    cuGraphNodeGetEnabled hGraphExec hNode isEnabled
+    cuGraphNodeGetLocalId hNode nodeId
+    cuGraphNodeGetParams hNode nodeParams
+    cuGraphNodeGetToolsId hNode toolsNodeId
+    cuGraphNodeGetType hNode type
+    cuGraphNodeSetEnabled hGraphExec hNode isEnabled
+    cuGraphNodeSetParams hNode nodeParams
+    cuGraphNodeSetParams_v2 hNode nodeParams
+    cuGraphReleaseUserObject graph object count
+    cuGraphRemoveDependencies hGraph from to numDependencies
+    cuGraphRemoveDependencies_v2 hGraph from to edgeData numDependencies
+    cuGraphRetainUserObject graph object count flags
+    cuGraphUpload hGraphExec hStream
+    cuGraphUpload_ptsz hGraphExec hStream
+    cuUserObjectCreate object_out ptr destroy initialRefcount flags
+    cuUserObjectRelease object count
+    cuUserObjectRetain object count
     cuArray3DCreate
     cuArray3DCreate_v2
     cuArray3DGetDescriptor

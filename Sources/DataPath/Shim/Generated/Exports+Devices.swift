@@ -43,7 +43,9 @@ import Driver
 
 @c public func cuDeviceGetFabricClusterUuid() -> CUresult { absent(.cuDeviceGetFabricClusterUuid) }
 
-@c public func cuDeviceGetGraphMemAttribute() -> CUresult { absent(.cuDeviceGetGraphMemAttribute) }
+@c public func cuDeviceGetGraphMemAttribute(_ device: CUdevice, _ attr: CUgraphMem_attribute, _ value: UnsafeMutableRawPointer?) -> CUresult {
+    answer(.cuDeviceGetGraphMemAttribute, { $0.add(device); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuDeviceGetGraphMemAttribute(device, attr, value) }
+}
 
 @c public func cuDeviceGetHostAtomicCapabilities() -> CUresult { absent(.cuDeviceGetHostAtomicCapabilities) }
 
@@ -83,11 +85,15 @@ import Driver
     answer(.cuDeviceGetUuid_v2, { $0.add(uuid); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuDeviceGetUuid_v2(uuid, dev) }
 }
 
-@c public func cuDeviceGraphMemTrim() -> CUresult { absent(.cuDeviceGraphMemTrim) }
+@c public func cuDeviceGraphMemTrim(_ device: CUdevice) -> CUresult {
+    answer(.cuDeviceGraphMemTrim, { $0.add(device) }) { shim throws(CUDAError) in try shim.cuDeviceGraphMemTrim(device) }
+}
 
 @c public func cuDeviceRegisterAsyncNotification() -> CUresult { absent(.cuDeviceRegisterAsyncNotification) }
 
-@c public func cuDeviceSetGraphMemAttribute() -> CUresult { absent(.cuDeviceSetGraphMemAttribute) }
+@c public func cuDeviceSetGraphMemAttribute(_ device: CUdevice, _ attr: CUgraphMem_attribute, _ value: UnsafeMutableRawPointer?) -> CUresult {
+    answer(.cuDeviceSetGraphMemAttribute, { $0.add(device); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuDeviceSetGraphMemAttribute(device, attr, value) }
+}
 
 @c public func cuDeviceSetMemPool(_ dev: CUdevice, _ pool: OpaquePointer?) -> CUresult {
     answer(.cuDeviceSetMemPool, { $0.add(dev); $0.add(pool) }) { shim throws(CUDAError) in try shim.cuDeviceSetMemPool(dev, pool) }

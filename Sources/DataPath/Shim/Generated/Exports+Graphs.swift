@@ -7,101 +7,181 @@ import Driver
 
 @c public func cuGraphAddBatchMemOpNode() -> CUresult { absent(.cuGraphAddBatchMemOpNode) }
 
-@c public func cuGraphAddChildGraphNode() -> CUresult { absent(.cuGraphAddChildGraphNode) }
+@c public func cuGraphAddChildGraphNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ childGraph: OpaquePointer?) -> CUresult {
+    answer(.cuGraphAddChildGraphNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(childGraph) }) { shim throws(CUDAError) in try shim.cuGraphAddChildGraphNode(phGraphNode, hGraph, dependencies, numDependencies, childGraph) }
+}
 
-@c public func cuGraphAddDependencies() -> CUresult { absent(.cuGraphAddDependencies) }
+@c public func cuGraphAddDependencies(_ hGraph: OpaquePointer?, _ from: UnsafePointer<OpaquePointer?>?, _ to: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int) -> CUresult {
+    answer(.cuGraphAddDependencies, { $0.add(hGraph); $0.add(from); $0.add(to); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphAddDependencies(hGraph, from, to, numDependencies) }
+}
 
-@c public func cuGraphAddDependencies_v2() -> CUresult { absent(.cuGraphAddDependencies_v2) }
+@c public func cuGraphAddDependencies_v2(_ hGraph: OpaquePointer?, _ from: UnsafePointer<OpaquePointer?>?, _ to: UnsafePointer<OpaquePointer?>?, _ edgeData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int) -> CUresult {
+    answer(.cuGraphAddDependencies_v2, { $0.add(hGraph); $0.add(from); $0.add(to); $0.add(edgeData); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphAddDependencies_v2(hGraph, from, to, edgeData, numDependencies) }
+}
 
-@c public func cuGraphAddEmptyNode() -> CUresult { absent(.cuGraphAddEmptyNode) }
+@c public func cuGraphAddEmptyNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int) -> CUresult {
+    answer(.cuGraphAddEmptyNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphAddEmptyNode(phGraphNode, hGraph, dependencies, numDependencies) }
+}
 
-@c public func cuGraphAddEventRecordNode() -> CUresult { absent(.cuGraphAddEventRecordNode) }
+@c public func cuGraphAddEventRecordNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuGraphAddEventRecordNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphAddEventRecordNode(phGraphNode, hGraph, dependencies, numDependencies, event) }
+}
 
-@c public func cuGraphAddEventWaitNode() -> CUresult { absent(.cuGraphAddEventWaitNode) }
+@c public func cuGraphAddEventWaitNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuGraphAddEventWaitNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphAddEventWaitNode(phGraphNode, hGraph, dependencies, numDependencies, event) }
+}
 
 @c public func cuGraphAddExternalSemaphoresSignalNode() -> CUresult { absent(.cuGraphAddExternalSemaphoresSignalNode) }
 
 @c public func cuGraphAddExternalSemaphoresWaitNode() -> CUresult { absent(.cuGraphAddExternalSemaphoresWaitNode) }
 
-@c public func cuGraphAddHostNode() -> CUresult { absent(.cuGraphAddHostNode) }
+@c public func cuGraphAddHostNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ nodeParams: UnsafePointer<CUDA_HOST_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphAddHostNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddHostNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams) }
+}
 
-@c public func cuGraphAddKernelNode() -> CUresult { absent(.cuGraphAddKernelNode) }
+@c public func cuGraphAddKernelNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ nodeParams: UnsafePointer<CUDA_KERNEL_NODE_PARAMS_v1>?) -> CUresult {
+    answer(.cuGraphAddKernelNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddKernelNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams) }
+}
 
-@c public func cuGraphAddKernelNode_v2() -> CUresult { absent(.cuGraphAddKernelNode_v2) }
+@c public func cuGraphAddKernelNode_v2(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ nodeParams: UnsafePointer<CUDA_KERNEL_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphAddKernelNode_v2, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddKernelNode_v2(phGraphNode, hGraph, dependencies, numDependencies, nodeParams) }
+}
 
-@c public func cuGraphAddMemAllocNode() -> CUresult { absent(.cuGraphAddMemAllocNode) }
+@c public func cuGraphAddMemAllocNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ nodeParams: UnsafeMutablePointer<CUDA_MEM_ALLOC_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphAddMemAllocNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddMemAllocNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams) }
+}
 
-@c public func cuGraphAddMemFreeNode() -> CUresult { absent(.cuGraphAddMemFreeNode) }
+@c public func cuGraphAddMemFreeNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ dptr: CUdeviceptr) -> CUresult {
+    answer(.cuGraphAddMemFreeNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(handle: dptr) }) { shim throws(CUDAError) in try shim.cuGraphAddMemFreeNode(phGraphNode, hGraph, dependencies, numDependencies, dptr) }
+}
 
-@c public func cuGraphAddMemcpyNode() -> CUresult { absent(.cuGraphAddMemcpyNode) }
+@c public func cuGraphAddMemcpyNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ copyParams: UnsafePointer<CUDA_MEMCPY3D>?, _ ctx: OpaquePointer?) -> CUresult {
+    answer(.cuGraphAddMemcpyNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(copyParams); $0.add(ctx) }) { shim throws(CUDAError) in try shim.cuGraphAddMemcpyNode(phGraphNode, hGraph, dependencies, numDependencies, copyParams, ctx) }
+}
 
-@c public func cuGraphAddMemsetNode() -> CUresult { absent(.cuGraphAddMemsetNode) }
+@c public func cuGraphAddMemsetNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ memsetParams: UnsafePointer<CUDA_MEMSET_NODE_PARAMS>?, _ ctx: OpaquePointer?) -> CUresult {
+    answer(.cuGraphAddMemsetNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(memsetParams); $0.add(ctx) }) { shim throws(CUDAError) in try shim.cuGraphAddMemsetNode(phGraphNode, hGraph, dependencies, numDependencies, memsetParams, ctx) }
+}
 
-@c public func cuGraphAddNode() -> CUresult { absent(.cuGraphAddNode) }
+@c public func cuGraphAddNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphAddNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams) }
+}
 
-@c public func cuGraphAddNode_v2() -> CUresult { absent(.cuGraphAddNode_v2) }
+@c public func cuGraphAddNode_v2(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ dependencyData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphAddNode_v2, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddNode_v2(phGraphNode, hGraph, dependencies, dependencyData, numDependencies, nodeParams) }
+}
 
-@c public func cuGraphAddNode_v3() -> CUresult { absent(.cuGraphAddNode_v3) }
+@c public func cuGraphAddNode_v3(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ dependencyData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphAddNode_v3, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddNode_v2(phGraphNode, hGraph, dependencies, dependencyData, numDependencies, nodeParams) }
+}
 
 @c public func cuGraphBatchMemOpNodeGetParams() -> CUresult { absent(.cuGraphBatchMemOpNodeGetParams) }
 
 @c public func cuGraphBatchMemOpNodeSetParams() -> CUresult { absent(.cuGraphBatchMemOpNodeSetParams) }
 
-@c public func cuGraphChildGraphNodeGetGraph() -> CUresult { absent(.cuGraphChildGraphNodeGetGraph) }
+@c public func cuGraphChildGraphNodeGetGraph(_ hNode: OpaquePointer?, _ phGraph: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuGraphChildGraphNodeGetGraph, { $0.add(hNode); $0.add(phGraph) }) { shim throws(CUDAError) in try shim.cuGraphChildGraphNodeGetGraph(hNode, phGraph) }
+}
 
-@c public func cuGraphClone() -> CUresult { absent(.cuGraphClone) }
+@c public func cuGraphClone(_ phGraphClone: UnsafeMutablePointer<OpaquePointer?>?, _ originalGraph: OpaquePointer?) -> CUresult {
+    answer(.cuGraphClone, { $0.add(made: phGraphClone); $0.add(originalGraph) }) { shim throws(CUDAError) in try shim.cuGraphClone(phGraphClone, originalGraph) }
+}
 
 @c public func cuGraphConditionalHandleCreate() -> CUresult { absent(.cuGraphConditionalHandleCreate) }
 
-@c public func cuGraphCreate() -> CUresult { absent(.cuGraphCreate) }
+@c public func cuGraphCreate(_ phGraph: UnsafeMutablePointer<OpaquePointer?>?, _ flags: UInt32) -> CUresult {
+    answer(.cuGraphCreate, { $0.add(made: phGraph); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphCreate(phGraph, flags) }
+}
 
-@c public func cuGraphDebugDotPrint() -> CUresult { absent(.cuGraphDebugDotPrint) }
+@c public func cuGraphDebugDotPrint(_ hGraph: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ flags: UInt32) -> CUresult {
+    answer(.cuGraphDebugDotPrint, { $0.add(hGraph); $0.add(path); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphDebugDotPrint(hGraph, path, flags) }
+}
 
-@c public func cuGraphDestroy() -> CUresult { absent(.cuGraphDestroy) }
+@c public func cuGraphDestroy(_ hGraph: OpaquePointer?) -> CUresult {
+    answer(.cuGraphDestroy, { $0.add(hGraph) }) { shim throws(CUDAError) in try shim.cuGraphDestroy(hGraph) }
+}
 
-@c public func cuGraphDestroyNode() -> CUresult { absent(.cuGraphDestroyNode) }
+@c public func cuGraphDestroyNode(_ hNode: OpaquePointer?) -> CUresult {
+    answer(.cuGraphDestroyNode, { $0.add(hNode) }) { shim throws(CUDAError) in try shim.cuGraphDestroyNode(hNode) }
+}
 
-@c public func cuGraphEventRecordNodeGetEvent() -> CUresult { absent(.cuGraphEventRecordNodeGetEvent) }
+@c public func cuGraphEventRecordNodeGetEvent(_ hNode: OpaquePointer?, _ event_out: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuGraphEventRecordNodeGetEvent, { $0.add(hNode); $0.add(event_out) }) { shim throws(CUDAError) in try shim.cuGraphEventRecordNodeGetEvent(hNode, event_out) }
+}
 
-@c public func cuGraphEventRecordNodeSetEvent() -> CUresult { absent(.cuGraphEventRecordNodeSetEvent) }
+@c public func cuGraphEventRecordNodeSetEvent(_ hNode: OpaquePointer?, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuGraphEventRecordNodeSetEvent, { $0.add(hNode); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphEventRecordNodeSetEvent(hNode, event) }
+}
 
-@c public func cuGraphEventWaitNodeGetEvent() -> CUresult { absent(.cuGraphEventWaitNodeGetEvent) }
+@c public func cuGraphEventWaitNodeGetEvent(_ hNode: OpaquePointer?, _ event_out: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuGraphEventWaitNodeGetEvent, { $0.add(hNode); $0.add(event_out) }) { shim throws(CUDAError) in try shim.cuGraphEventWaitNodeGetEvent(hNode, event_out) }
+}
 
-@c public func cuGraphEventWaitNodeSetEvent() -> CUresult { absent(.cuGraphEventWaitNodeSetEvent) }
+@c public func cuGraphEventWaitNodeSetEvent(_ hNode: OpaquePointer?, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuGraphEventWaitNodeSetEvent, { $0.add(hNode); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphEventWaitNodeSetEvent(hNode, event) }
+}
 
 @c public func cuGraphExecBatchMemOpNodeSetParams() -> CUresult { absent(.cuGraphExecBatchMemOpNodeSetParams) }
 
-@c public func cuGraphExecChildGraphNodeSetParams() -> CUresult { absent(.cuGraphExecChildGraphNodeSetParams) }
+@c public func cuGraphExecChildGraphNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ childGraph: OpaquePointer?) -> CUresult {
+    answer(.cuGraphExecChildGraphNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(childGraph) }) { shim throws(CUDAError) in try shim.cuGraphExecChildGraphNodeSetParams(hGraphExec, hNode, childGraph) }
+}
 
-@c public func cuGraphExecDestroy() -> CUresult { absent(.cuGraphExecDestroy) }
+@c public func cuGraphExecDestroy(_ hGraphExec: OpaquePointer?) -> CUresult {
+    answer(.cuGraphExecDestroy, { $0.add(hGraphExec) }) { shim throws(CUDAError) in try shim.cuGraphExecDestroy(hGraphExec) }
+}
 
-@c public func cuGraphExecEventRecordNodeSetEvent() -> CUresult { absent(.cuGraphExecEventRecordNodeSetEvent) }
+@c public func cuGraphExecEventRecordNodeSetEvent(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuGraphExecEventRecordNodeSetEvent, { $0.add(hGraphExec); $0.add(hNode); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphExecEventRecordNodeSetEvent(hGraphExec, hNode, event) }
+}
 
-@c public func cuGraphExecEventWaitNodeSetEvent() -> CUresult { absent(.cuGraphExecEventWaitNodeSetEvent) }
+@c public func cuGraphExecEventWaitNodeSetEvent(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuGraphExecEventWaitNodeSetEvent, { $0.add(hGraphExec); $0.add(hNode); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphExecEventWaitNodeSetEvent(hGraphExec, hNode, event) }
+}
 
 @c public func cuGraphExecExternalSemaphoresSignalNodeSetParams() -> CUresult { absent(.cuGraphExecExternalSemaphoresSignalNodeSetParams) }
 
 @c public func cuGraphExecExternalSemaphoresWaitNodeSetParams() -> CUresult { absent(.cuGraphExecExternalSemaphoresWaitNodeSetParams) }
 
-@c public func cuGraphExecGetFlags() -> CUresult { absent(.cuGraphExecGetFlags) }
+@c public func cuGraphExecGetFlags(_ hGraphExec: OpaquePointer?, _ flags: UnsafeMutablePointer<UInt64>?) -> CUresult {
+    answer(.cuGraphExecGetFlags, { $0.add(hGraphExec); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphExecGetFlags(hGraphExec, flags) }
+}
 
-@c public func cuGraphExecGetId() -> CUresult { absent(.cuGraphExecGetId) }
+@c public func cuGraphExecGetId(_ hGraphExec: OpaquePointer?, _ graphId: UnsafeMutablePointer<UInt32>?) -> CUresult {
+    answer(.cuGraphExecGetId, { $0.add(hGraphExec); $0.add(graphId) }) { shim throws(CUDAError) in try shim.cuGraphExecGetId(hGraphExec, graphId) }
+}
 
-@c public func cuGraphExecHostNodeSetParams() -> CUresult { absent(.cuGraphExecHostNodeSetParams) }
+@c public func cuGraphExecHostNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_HOST_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphExecHostNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphExecHostNodeSetParams(hGraphExec, hNode, nodeParams) }
+}
 
-@c public func cuGraphExecKernelNodeSetParams() -> CUresult { absent(.cuGraphExecKernelNodeSetParams) }
+@c public func cuGraphExecKernelNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_KERNEL_NODE_PARAMS_v1>?) -> CUresult {
+    answer(.cuGraphExecKernelNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphExecKernelNodeSetParams(hGraphExec, hNode, nodeParams) }
+}
 
-@c public func cuGraphExecKernelNodeSetParams_v2() -> CUresult { absent(.cuGraphExecKernelNodeSetParams_v2) }
+@c public func cuGraphExecKernelNodeSetParams_v2(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_KERNEL_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphExecKernelNodeSetParams_v2, { $0.add(hGraphExec); $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphExecKernelNodeSetParams_v2(hGraphExec, hNode, nodeParams) }
+}
 
-@c public func cuGraphExecMemcpyNodeSetParams() -> CUresult { absent(.cuGraphExecMemcpyNodeSetParams) }
+@c public func cuGraphExecMemcpyNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ copyParams: UnsafePointer<CUDA_MEMCPY3D>?, _ ctx: OpaquePointer?) -> CUresult {
+    answer(.cuGraphExecMemcpyNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(copyParams); $0.add(ctx) }) { shim throws(CUDAError) in try shim.cuGraphExecMemcpyNodeSetParams(hGraphExec, hNode, copyParams, ctx) }
+}
 
-@c public func cuGraphExecMemsetNodeSetParams() -> CUresult { absent(.cuGraphExecMemsetNodeSetParams) }
+@c public func cuGraphExecMemsetNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ memsetParams: UnsafePointer<CUDA_MEMSET_NODE_PARAMS>?, _ ctx: OpaquePointer?) -> CUresult {
+    answer(.cuGraphExecMemsetNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(memsetParams); $0.add(ctx) }) { shim throws(CUDAError) in try shim.cuGraphExecMemsetNodeSetParams(hGraphExec, hNode, memsetParams, ctx) }
+}
 
-@c public func cuGraphExecNodeSetParams() -> CUresult { absent(.cuGraphExecNodeSetParams) }
+@c public func cuGraphExecNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphExecNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphExecNodeSetParams(hGraphExec, hNode, nodeParams) }
+}
 
-@c public func cuGraphExecUpdate() -> CUresult { absent(.cuGraphExecUpdate) }
+@c public func cuGraphExecUpdate(_ hGraphExec: OpaquePointer?, _ hGraph: OpaquePointer?, _ hErrorNode_out: UnsafeMutablePointer<OpaquePointer?>?, _ updateResult_out: UnsafeMutablePointer<CUgraphExecUpdateResult>?) -> CUresult {
+    answer(.cuGraphExecUpdate, { $0.add(hGraphExec); $0.add(hGraph); $0.add(hErrorNode_out); $0.add(updateResult_out) }) { shim throws(CUDAError) in try shim.cuGraphExecUpdate(hGraphExec, hGraph, hErrorNode_out, updateResult_out) }
+}
 
-@c public func cuGraphExecUpdate_v2() -> CUresult { absent(.cuGraphExecUpdate_v2) }
+@c public func cuGraphExecUpdate_v2(_ hGraphExec: OpaquePointer?, _ hGraph: OpaquePointer?, _ resultInfo: UnsafeMutablePointer<CUgraphExecUpdateResultInfo>?) -> CUresult {
+    answer(.cuGraphExecUpdate_v2, { $0.add(hGraphExec); $0.add(hGraph); $0.add(resultInfo) }) { shim throws(CUDAError) in try shim.cuGraphExecUpdate_v2(hGraphExec, hGraph, resultInfo) }
+}
 
 @c public func cuGraphExternalSemaphoresSignalNodeGetParams() -> CUresult { absent(.cuGraphExternalSemaphoresSignalNodeGetParams) }
 
@@ -111,102 +191,202 @@ import Driver
 
 @c public func cuGraphExternalSemaphoresWaitNodeSetParams() -> CUresult { absent(.cuGraphExternalSemaphoresWaitNodeSetParams) }
 
-@c public func cuGraphGetEdges() -> CUresult { absent(.cuGraphGetEdges) }
+@c public func cuGraphGetEdges(_ hGraph: OpaquePointer?, _ from: UnsafeMutablePointer<OpaquePointer?>?, _ to: UnsafeMutablePointer<OpaquePointer?>?, _ numEdges: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphGetEdges, { $0.add(hGraph); $0.add(from); $0.add(to); $0.add(numEdges) }) { shim throws(CUDAError) in try shim.cuGraphGetEdges(hGraph, from, to, numEdges) }
+}
 
-@c public func cuGraphGetEdges_v2() -> CUresult { absent(.cuGraphGetEdges_v2) }
+@c public func cuGraphGetEdges_v2(_ hGraph: OpaquePointer?, _ from: UnsafeMutablePointer<OpaquePointer?>?, _ to: UnsafeMutablePointer<OpaquePointer?>?, _ edgeData: UnsafeMutablePointer<CUgraphEdgeData>?, _ numEdges: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphGetEdges_v2, { $0.add(hGraph); $0.add(from); $0.add(to); $0.add(edgeData); $0.add(numEdges) }) { shim throws(CUDAError) in try shim.cuGraphGetEdges_v2(hGraph, from, to, edgeData, numEdges) }
+}
 
-@c public func cuGraphGetId() -> CUresult { absent(.cuGraphGetId) }
+@c public func cuGraphGetId(_ hGraph: OpaquePointer?, _ graphId: UnsafeMutablePointer<UInt32>?) -> CUresult {
+    answer(.cuGraphGetId, { $0.add(hGraph); $0.add(graphId) }) { shim throws(CUDAError) in try shim.cuGraphGetId(hGraph, graphId) }
+}
 
-@c public func cuGraphGetNodes() -> CUresult { absent(.cuGraphGetNodes) }
+@c public func cuGraphGetNodes(_ hGraph: OpaquePointer?, _ nodes: UnsafeMutablePointer<OpaquePointer?>?, _ numNodes: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphGetNodes, { $0.add(hGraph); $0.add(nodes); $0.add(numNodes) }) { shim throws(CUDAError) in try shim.cuGraphGetNodes(hGraph, nodes, numNodes) }
+}
 
-@c public func cuGraphGetRootNodes() -> CUresult { absent(.cuGraphGetRootNodes) }
+@c public func cuGraphGetRootNodes(_ hGraph: OpaquePointer?, _ rootNodes: UnsafeMutablePointer<OpaquePointer?>?, _ numRootNodes: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphGetRootNodes, { $0.add(hGraph); $0.add(rootNodes); $0.add(numRootNodes) }) { shim throws(CUDAError) in try shim.cuGraphGetRootNodes(hGraph, rootNodes, numRootNodes) }
+}
 
-@c public func cuGraphHostNodeGetParams() -> CUresult { absent(.cuGraphHostNodeGetParams) }
+@c public func cuGraphHostNodeGetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUDA_HOST_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphHostNodeGetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphHostNodeGetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphHostNodeSetParams() -> CUresult { absent(.cuGraphHostNodeSetParams) }
+@c public func cuGraphHostNodeSetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_HOST_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphHostNodeSetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphHostNodeSetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphInstantiate() -> CUresult { absent(.cuGraphInstantiate) }
+@c public func cuGraphInstantiate(_ phGraphExec: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ phErrorNode: UnsafeMutablePointer<OpaquePointer?>?, _ logBuffer: UnsafeMutablePointer<CChar>?, _ bufferSize: Int) -> CUresult {
+    answer(.cuGraphInstantiate, { $0.add(made: phGraphExec); $0.add(hGraph); $0.add(phErrorNode); $0.add(logBuffer); $0.add(bufferSize) }) { shim throws(CUDAError) in try shim.cuGraphInstantiate(phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize) }
+}
 
-@c public func cuGraphInstantiateWithFlags() -> CUresult { absent(.cuGraphInstantiateWithFlags) }
+@c public func cuGraphInstantiateWithFlags(_ phGraphExec: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ flags: UInt64) -> CUresult {
+    answer(.cuGraphInstantiateWithFlags, { $0.add(made: phGraphExec); $0.add(hGraph); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphInstantiateWithFlags(phGraphExec, hGraph, flags) }
+}
 
-@c public func cuGraphInstantiateWithParams() -> CUresult { absent(.cuGraphInstantiateWithParams) }
+@c public func cuGraphInstantiateWithParams(_ phGraphExec: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ instantiateParams: UnsafeMutablePointer<CUDA_GRAPH_INSTANTIATE_PARAMS>?) -> CUresult {
+    answer(.cuGraphInstantiateWithParams, { $0.add(made: phGraphExec); $0.add(hGraph); $0.add(instantiateParams) }) { shim throws(CUDAError) in try shim.cuGraphInstantiateWithParams(phGraphExec, hGraph, instantiateParams, defaultStream: .legacy) }
+}
 
-@c public func cuGraphInstantiateWithParams_ptsz() -> CUresult { absent(.cuGraphInstantiateWithParams_ptsz) }
+@c public func cuGraphInstantiateWithParams_ptsz(_ phGraphExec: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ instantiateParams: UnsafeMutablePointer<CUDA_GRAPH_INSTANTIATE_PARAMS>?) -> CUresult {
+    answer(.cuGraphInstantiateWithParams_ptsz, { $0.add(made: phGraphExec); $0.add(hGraph); $0.add(instantiateParams) }) { shim throws(CUDAError) in try shim.cuGraphInstantiateWithParams(phGraphExec, hGraph, instantiateParams, defaultStream: .perThread) }
+}
 
-@c public func cuGraphInstantiate_v2() -> CUresult { absent(.cuGraphInstantiate_v2) }
+@c public func cuGraphInstantiate_v2(_ phGraphExec: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ phErrorNode: UnsafeMutablePointer<OpaquePointer?>?, _ logBuffer: UnsafeMutablePointer<CChar>?, _ bufferSize: Int) -> CUresult {
+    answer(.cuGraphInstantiate_v2, { $0.add(made: phGraphExec); $0.add(hGraph); $0.add(phErrorNode); $0.add(logBuffer); $0.add(bufferSize) }) { shim throws(CUDAError) in try shim.cuGraphInstantiate_v2(phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize) }
+}
 
-@c public func cuGraphKernelNodeCopyAttributes() -> CUresult { absent(.cuGraphKernelNodeCopyAttributes) }
+@c public func cuGraphKernelNodeCopyAttributes(_ dst: OpaquePointer?, _ src: OpaquePointer?) -> CUresult {
+    answer(.cuGraphKernelNodeCopyAttributes, { $0.add(dst); $0.add(src) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeCopyAttributes(dst, src) }
+}
 
-@c public func cuGraphKernelNodeGetAttribute() -> CUresult { absent(.cuGraphKernelNodeGetAttribute) }
+@c public func cuGraphKernelNodeGetAttribute(_ hNode: OpaquePointer?, _ attr: CUlaunchAttributeID, _ value_out: UnsafeMutablePointer<CUlaunchAttributeValue>?) -> CUresult {
+    answer(.cuGraphKernelNodeGetAttribute, { $0.add(hNode); $0.add(attr); $0.add(value_out) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeGetAttribute(hNode, attr, value_out) }
+}
 
-@c public func cuGraphKernelNodeGetParams() -> CUresult { absent(.cuGraphKernelNodeGetParams) }
+@c public func cuGraphKernelNodeGetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUDA_KERNEL_NODE_PARAMS_v1>?) -> CUresult {
+    answer(.cuGraphKernelNodeGetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeGetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphKernelNodeGetParams_v2() -> CUresult { absent(.cuGraphKernelNodeGetParams_v2) }
+@c public func cuGraphKernelNodeGetParams_v2(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUDA_KERNEL_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphKernelNodeGetParams_v2, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeGetParams_v2(hNode, nodeParams) }
+}
 
-@c public func cuGraphKernelNodeSetAttribute() -> CUresult { absent(.cuGraphKernelNodeSetAttribute) }
+@c public func cuGraphKernelNodeSetAttribute(_ hNode: OpaquePointer?, _ attr: CUlaunchAttributeID, _ value: UnsafePointer<CUlaunchAttributeValue>?) -> CUresult {
+    answer(.cuGraphKernelNodeSetAttribute, { $0.add(hNode); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeSetAttribute(hNode, attr, value) }
+}
 
-@c public func cuGraphKernelNodeSetParams() -> CUresult { absent(.cuGraphKernelNodeSetParams) }
+@c public func cuGraphKernelNodeSetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_KERNEL_NODE_PARAMS_v1>?) -> CUresult {
+    answer(.cuGraphKernelNodeSetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeSetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphKernelNodeSetParams_v2() -> CUresult { absent(.cuGraphKernelNodeSetParams_v2) }
+@c public func cuGraphKernelNodeSetParams_v2(_ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_KERNEL_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphKernelNodeSetParams_v2, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphKernelNodeSetParams_v2(hNode, nodeParams) }
+}
 
-@c public func cuGraphLaunch() -> CUresult { absent(.cuGraphLaunch) }
+@c public func cuGraphLaunch(_ hGraphExec: OpaquePointer?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuGraphLaunch, { $0.add(hGraphExec); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuGraphLaunch(hGraphExec, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuGraphLaunch_ptsz() -> CUresult { absent(.cuGraphLaunch_ptsz) }
+@c public func cuGraphLaunch_ptsz(_ hGraphExec: OpaquePointer?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuGraphLaunch_ptsz, { $0.add(hGraphExec); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuGraphLaunch(hGraphExec, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuGraphMemAllocNodeGetParams() -> CUresult { absent(.cuGraphMemAllocNodeGetParams) }
+@c public func cuGraphMemAllocNodeGetParams(_ hNode: OpaquePointer?, _ params_out: UnsafeMutablePointer<CUDA_MEM_ALLOC_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphMemAllocNodeGetParams, { $0.add(hNode); $0.add(params_out) }) { shim throws(CUDAError) in try shim.cuGraphMemAllocNodeGetParams(hNode, params_out) }
+}
 
-@c public func cuGraphMemFreeNodeGetParams() -> CUresult { absent(.cuGraphMemFreeNodeGetParams) }
+@c public func cuGraphMemFreeNodeGetParams(_ hNode: OpaquePointer?, _ dptr_out: UnsafeMutablePointer<CUdeviceptr>?) -> CUresult {
+    answer(.cuGraphMemFreeNodeGetParams, { $0.add(hNode); $0.add(dptr_out) }) { shim throws(CUDAError) in try shim.cuGraphMemFreeNodeGetParams(hNode, dptr_out) }
+}
 
-@c public func cuGraphMemcpyNodeGetParams() -> CUresult { absent(.cuGraphMemcpyNodeGetParams) }
+@c public func cuGraphMemcpyNodeGetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUDA_MEMCPY3D>?) -> CUresult {
+    answer(.cuGraphMemcpyNodeGetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphMemcpyNodeGetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphMemcpyNodeSetParams() -> CUresult { absent(.cuGraphMemcpyNodeSetParams) }
+@c public func cuGraphMemcpyNodeSetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_MEMCPY3D>?) -> CUresult {
+    answer(.cuGraphMemcpyNodeSetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphMemcpyNodeSetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphMemsetNodeGetParams() -> CUresult { absent(.cuGraphMemsetNodeGetParams) }
+@c public func cuGraphMemsetNodeGetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUDA_MEMSET_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphMemsetNodeGetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphMemsetNodeGetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphMemsetNodeSetParams() -> CUresult { absent(.cuGraphMemsetNodeSetParams) }
+@c public func cuGraphMemsetNodeSetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_MEMSET_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphMemsetNodeSetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphMemsetNodeSetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphNodeFindInClone() -> CUresult { absent(.cuGraphNodeFindInClone) }
+@c public func cuGraphNodeFindInClone(_ phNode: UnsafeMutablePointer<OpaquePointer?>?, _ hOriginalNode: OpaquePointer?, _ hClonedGraph: OpaquePointer?) -> CUresult {
+    answer(.cuGraphNodeFindInClone, { $0.add(made: phNode); $0.add(hOriginalNode); $0.add(hClonedGraph) }) { shim throws(CUDAError) in try shim.cuGraphNodeFindInClone(phNode, hOriginalNode, hClonedGraph) }
+}
 
-@c public func cuGraphNodeGetContainingGraph() -> CUresult { absent(.cuGraphNodeGetContainingGraph) }
+@c public func cuGraphNodeGetContainingGraph(_ hNode: OpaquePointer?, _ phGraph: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuGraphNodeGetContainingGraph, { $0.add(hNode); $0.add(phGraph) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetContainingGraph(hNode, phGraph) }
+}
 
-@c public func cuGraphNodeGetDependencies() -> CUresult { absent(.cuGraphNodeGetDependencies) }
+@c public func cuGraphNodeGetDependencies(_ hNode: OpaquePointer?, _ dependencies: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphNodeGetDependencies, { $0.add(hNode); $0.add(dependencies); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetDependencies(hNode, dependencies, numDependencies) }
+}
 
-@c public func cuGraphNodeGetDependencies_v2() -> CUresult { absent(.cuGraphNodeGetDependencies_v2) }
+@c public func cuGraphNodeGetDependencies_v2(_ hNode: OpaquePointer?, _ dependencies: UnsafeMutablePointer<OpaquePointer?>?, _ edgeData: UnsafeMutablePointer<CUgraphEdgeData>?, _ numDependencies: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphNodeGetDependencies_v2, { $0.add(hNode); $0.add(dependencies); $0.add(edgeData); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetDependencies_v2(hNode, dependencies, edgeData, numDependencies) }
+}
 
-@c public func cuGraphNodeGetDependentNodes() -> CUresult { absent(.cuGraphNodeGetDependentNodes) }
+@c public func cuGraphNodeGetDependentNodes(_ hNode: OpaquePointer?, _ dependentNodes: UnsafeMutablePointer<OpaquePointer?>?, _ numDependentNodes: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphNodeGetDependentNodes, { $0.add(hNode); $0.add(dependentNodes); $0.add(numDependentNodes) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetDependentNodes(hNode, dependentNodes, numDependentNodes) }
+}
 
-@c public func cuGraphNodeGetDependentNodes_v2() -> CUresult { absent(.cuGraphNodeGetDependentNodes_v2) }
+@c public func cuGraphNodeGetDependentNodes_v2(_ hNode: OpaquePointer?, _ dependentNodes: UnsafeMutablePointer<OpaquePointer?>?, _ edgeData: UnsafeMutablePointer<CUgraphEdgeData>?, _ numDependentNodes: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuGraphNodeGetDependentNodes_v2, { $0.add(hNode); $0.add(dependentNodes); $0.add(edgeData); $0.add(numDependentNodes) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetDependentNodes_v2(hNode, dependentNodes, edgeData, numDependentNodes) }
+}
 
-@c public func cuGraphNodeGetEnabled() -> CUresult { absent(.cuGraphNodeGetEnabled) }
+@c public func cuGraphNodeGetEnabled(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ isEnabled: UnsafeMutablePointer<UInt32>?) -> CUresult {
+    answer(.cuGraphNodeGetEnabled, { $0.add(hGraphExec); $0.add(hNode); $0.add(isEnabled) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetEnabled(hGraphExec, hNode, isEnabled) }
+}
 
-@c public func cuGraphNodeGetLocalId() -> CUresult { absent(.cuGraphNodeGetLocalId) }
+@c public func cuGraphNodeGetLocalId(_ hNode: OpaquePointer?, _ nodeId: UnsafeMutablePointer<UInt32>?) -> CUresult {
+    answer(.cuGraphNodeGetLocalId, { $0.add(hNode); $0.add(nodeId) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetLocalId(hNode, nodeId) }
+}
 
-@c public func cuGraphNodeGetParams() -> CUresult { absent(.cuGraphNodeGetParams) }
+@c public func cuGraphNodeGetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphNodeGetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphNodeGetToolsId() -> CUresult { absent(.cuGraphNodeGetToolsId) }
+@c public func cuGraphNodeGetToolsId(_ hNode: OpaquePointer?, _ toolsNodeId: UnsafeMutablePointer<UInt64>?) -> CUresult {
+    answer(.cuGraphNodeGetToolsId, { $0.add(hNode); $0.add(toolsNodeId) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetToolsId(hNode, toolsNodeId) }
+}
 
-@c public func cuGraphNodeGetType() -> CUresult { absent(.cuGraphNodeGetType) }
+@c public func cuGraphNodeGetType(_ hNode: OpaquePointer?, _ type: UnsafeMutablePointer<CUgraphNodeType>?) -> CUresult {
+    answer(.cuGraphNodeGetType, { $0.add(hNode); $0.add(type) }) { shim throws(CUDAError) in try shim.cuGraphNodeGetType(hNode, type) }
+}
 
-@c public func cuGraphNodeSetEnabled() -> CUresult { absent(.cuGraphNodeSetEnabled) }
+@c public func cuGraphNodeSetEnabled(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ isEnabled: UInt32) -> CUresult {
+    answer(.cuGraphNodeSetEnabled, { $0.add(hGraphExec); $0.add(hNode); $0.add(isEnabled) }) { shim throws(CUDAError) in try shim.cuGraphNodeSetEnabled(hGraphExec, hNode, isEnabled) }
+}
 
-@c public func cuGraphNodeSetParams() -> CUresult { absent(.cuGraphNodeSetParams) }
+@c public func cuGraphNodeSetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphNodeSetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphNodeSetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphNodeSetParams_v2() -> CUresult { absent(.cuGraphNodeSetParams_v2) }
+@c public func cuGraphNodeSetParams_v2(_ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?) -> CUresult {
+    answer(.cuGraphNodeSetParams_v2, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphNodeSetParams(hNode, nodeParams) }
+}
 
-@c public func cuGraphReleaseUserObject() -> CUresult { absent(.cuGraphReleaseUserObject) }
+@c public func cuGraphReleaseUserObject(_ graph: OpaquePointer?, _ object: OpaquePointer?, _ count: UInt32) -> CUresult {
+    answer(.cuGraphReleaseUserObject, { $0.add(graph); $0.add(object); $0.add(count) }) { shim throws(CUDAError) in try shim.cuGraphReleaseUserObject(graph, object, count) }
+}
 
-@c public func cuGraphRemoveDependencies() -> CUresult { absent(.cuGraphRemoveDependencies) }
+@c public func cuGraphRemoveDependencies(_ hGraph: OpaquePointer?, _ from: UnsafePointer<OpaquePointer?>?, _ to: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int) -> CUresult {
+    answer(.cuGraphRemoveDependencies, { $0.add(hGraph); $0.add(from); $0.add(to); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphRemoveDependencies(hGraph, from, to, numDependencies) }
+}
 
-@c public func cuGraphRemoveDependencies_v2() -> CUresult { absent(.cuGraphRemoveDependencies_v2) }
+@c public func cuGraphRemoveDependencies_v2(_ hGraph: OpaquePointer?, _ from: UnsafePointer<OpaquePointer?>?, _ to: UnsafePointer<OpaquePointer?>?, _ edgeData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int) -> CUresult {
+    answer(.cuGraphRemoveDependencies_v2, { $0.add(hGraph); $0.add(from); $0.add(to); $0.add(edgeData); $0.add(numDependencies) }) { shim throws(CUDAError) in try shim.cuGraphRemoveDependencies_v2(hGraph, from, to, edgeData, numDependencies) }
+}
 
-@c public func cuGraphRetainUserObject() -> CUresult { absent(.cuGraphRetainUserObject) }
+@c public func cuGraphRetainUserObject(_ graph: OpaquePointer?, _ object: OpaquePointer?, _ count: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuGraphRetainUserObject, { $0.add(graph); $0.add(object); $0.add(count); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphRetainUserObject(graph, object, count, flags) }
+}
 
-@c public func cuGraphUpload() -> CUresult { absent(.cuGraphUpload) }
+@c public func cuGraphUpload(_ hGraphExec: OpaquePointer?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuGraphUpload, { $0.add(hGraphExec); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuGraphUpload(hGraphExec, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuGraphUpload_ptsz() -> CUresult { absent(.cuGraphUpload_ptsz) }
+@c public func cuGraphUpload_ptsz(_ hGraphExec: OpaquePointer?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuGraphUpload_ptsz, { $0.add(hGraphExec); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuGraphUpload(hGraphExec, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuUserObjectCreate() -> CUresult { absent(.cuUserObjectCreate) }
+@c public func cuUserObjectCreate(_ object_out: UnsafeMutablePointer<OpaquePointer?>?, _ ptr: UnsafeMutableRawPointer?, _ destroy: CUhostFn?, _ initialRefcount: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuUserObjectCreate, { $0.add(made: object_out); $0.add(ptr); $0.add(destroy); $0.add(initialRefcount); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuUserObjectCreate(object_out, ptr, destroy, initialRefcount, flags) }
+}
 
-@c public func cuUserObjectRelease() -> CUresult { absent(.cuUserObjectRelease) }
+@c public func cuUserObjectRelease(_ object: OpaquePointer?, _ count: UInt32) -> CUresult {
+    answer(.cuUserObjectRelease, { $0.add(object); $0.add(count) }) { shim throws(CUDAError) in try shim.cuUserObjectRelease(object, count) }
+}
 
-@c public func cuUserObjectRetain() -> CUresult { absent(.cuUserObjectRetain) }
+@c public func cuUserObjectRetain(_ object: OpaquePointer?, _ count: UInt32) -> CUresult {
+    answer(.cuUserObjectRetain, { $0.add(object); $0.add(count) }) { shim throws(CUDAError) in try shim.cuUserObjectRetain(object, count) }
+}

@@ -29,21 +29,33 @@ import Driver
 
 @c public func cuStreamBatchMemOp_v2_ptsz() -> CUresult { absent(.cuStreamBatchMemOp_v2_ptsz) }
 
-@c public func cuStreamBeginCapture() -> CUresult { absent(.cuStreamBeginCapture) }
+@c public func cuStreamBeginCapture(_ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuStreamBeginCapture, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamBeginCapture(hStream, defaultStream: .legacy) }
+}
 
-@c public func cuStreamBeginCapture_ptsz() -> CUresult { absent(.cuStreamBeginCapture_ptsz) }
+@c public func cuStreamBeginCapture_ptsz(_ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuStreamBeginCapture_ptsz, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamBeginCapture(hStream, defaultStream: .perThread) }
+}
 
 @c public func cuStreamBeginCaptureToCig() -> CUresult { absent(.cuStreamBeginCaptureToCig) }
 
 @c public func cuStreamBeginCaptureToCig_ptsz() -> CUresult { absent(.cuStreamBeginCaptureToCig_ptsz) }
 
-@c public func cuStreamBeginCaptureToGraph() -> CUresult { absent(.cuStreamBeginCaptureToGraph) }
+@c public func cuStreamBeginCaptureToGraph(_ hStream: OpaquePointer?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ dependencyData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int, _ mode: CUstreamCaptureMode) -> CUresult {
+    answer(.cuStreamBeginCaptureToGraph, { $0.add(hStream); $0.add(hGraph); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(mode) }) { shim throws(CUDAError) in try shim.cuStreamBeginCaptureToGraph(hStream, hGraph, dependencies, dependencyData, numDependencies, mode, defaultStream: .legacy) }
+}
 
-@c public func cuStreamBeginCaptureToGraph_ptsz() -> CUresult { absent(.cuStreamBeginCaptureToGraph_ptsz) }
+@c public func cuStreamBeginCaptureToGraph_ptsz(_ hStream: OpaquePointer?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ dependencyData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int, _ mode: CUstreamCaptureMode) -> CUresult {
+    answer(.cuStreamBeginCaptureToGraph_ptsz, { $0.add(hStream); $0.add(hGraph); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(mode) }) { shim throws(CUDAError) in try shim.cuStreamBeginCaptureToGraph(hStream, hGraph, dependencies, dependencyData, numDependencies, mode, defaultStream: .perThread) }
+}
 
-@c public func cuStreamBeginCapture_v2() -> CUresult { absent(.cuStreamBeginCapture_v2) }
+@c public func cuStreamBeginCapture_v2(_ hStream: OpaquePointer?, _ mode: CUstreamCaptureMode) -> CUresult {
+    answer(.cuStreamBeginCapture_v2, { $0.add(hStream); $0.add(mode) }) { shim throws(CUDAError) in try shim.cuStreamBeginCapture_v2(hStream, mode, defaultStream: .legacy) }
+}
 
-@c public func cuStreamBeginCapture_v2_ptsz() -> CUresult { absent(.cuStreamBeginCapture_v2_ptsz) }
+@c public func cuStreamBeginCapture_v2_ptsz(_ hStream: OpaquePointer?, _ mode: CUstreamCaptureMode) -> CUresult {
+    answer(.cuStreamBeginCapture_v2_ptsz, { $0.add(hStream); $0.add(mode) }) { shim throws(CUDAError) in try shim.cuStreamBeginCapture_v2(hStream, mode, defaultStream: .perThread) }
+}
 
 @c public func cuStreamBeginRecaptureToGraph() -> CUresult { absent(.cuStreamBeginRecaptureToGraph) }
 
@@ -69,9 +81,13 @@ import Driver
     answer(.cuStreamDestroy_v2, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamDestroy_v2(hStream) }
 }
 
-@c public func cuStreamEndCapture() -> CUresult { absent(.cuStreamEndCapture) }
+@c public func cuStreamEndCapture(_ hStream: OpaquePointer?, _ phGraph: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuStreamEndCapture, { $0.add(hStream); $0.add(phGraph) }) { shim throws(CUDAError) in try shim.cuStreamEndCapture(hStream, phGraph, defaultStream: .legacy) }
+}
 
-@c public func cuStreamEndCapture_ptsz() -> CUresult { absent(.cuStreamEndCapture_ptsz) }
+@c public func cuStreamEndCapture_ptsz(_ hStream: OpaquePointer?, _ phGraph: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuStreamEndCapture_ptsz, { $0.add(hStream); $0.add(phGraph) }) { shim throws(CUDAError) in try shim.cuStreamEndCapture(hStream, phGraph, defaultStream: .perThread) }
+}
 
 @c public func cuStreamEndCaptureToCig() -> CUresult { absent(.cuStreamEndCaptureToCig) }
 
@@ -97,11 +113,11 @@ import Driver
     answer(.cuStreamGetCaptureInfo_v2_ptsz, { $0.add(hStream); $0.add(captureStatus_out); $0.add(id_out); $0.add(graph_out); $0.add(dependencies_out); $0.add(numDependencies_out) }) { shim throws(CUDAError) in try shim.cuStreamGetCaptureInfo_v2(hStream, captureStatus_out, id_out, graph_out, dependencies_out, numDependencies_out, defaultStream: .perThread) }
 }
 
-@c public func cuStreamGetCaptureInfo_v3(_ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?, _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?, _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?, _ edgeData_out: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies_out: UnsafeMutablePointer<Int>?) -> CUresult {
+@c public func cuStreamGetCaptureInfo_v3(_ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?, _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?, _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?, _ edgeData_out: UnsafeMutablePointer<UnsafePointer<CUgraphEdgeData>?>?, _ numDependencies_out: UnsafeMutablePointer<Int>?) -> CUresult {
     answer(.cuStreamGetCaptureInfo_v3, { $0.add(hStream); $0.add(captureStatus_out); $0.add(id_out); $0.add(graph_out); $0.add(dependencies_out); $0.add(edgeData_out); $0.add(numDependencies_out) }) { shim throws(CUDAError) in try shim.cuStreamGetCaptureInfo_v3(hStream, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out, numDependencies_out, defaultStream: .legacy) }
 }
 
-@c public func cuStreamGetCaptureInfo_v3_ptsz(_ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?, _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?, _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?, _ edgeData_out: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies_out: UnsafeMutablePointer<Int>?) -> CUresult {
+@c public func cuStreamGetCaptureInfo_v3_ptsz(_ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?, _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?, _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?, _ edgeData_out: UnsafeMutablePointer<UnsafePointer<CUgraphEdgeData>?>?, _ numDependencies_out: UnsafeMutablePointer<Int>?) -> CUresult {
     answer(.cuStreamGetCaptureInfo_v3_ptsz, { $0.add(hStream); $0.add(captureStatus_out); $0.add(id_out); $0.add(graph_out); $0.add(dependencies_out); $0.add(edgeData_out); $0.add(numDependencies_out) }) { shim throws(CUDAError) in try shim.cuStreamGetCaptureInfo_v3(hStream, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out, numDependencies_out, defaultStream: .perThread) }
 }
 
@@ -189,13 +205,21 @@ import Driver
     answer(.cuStreamSynchronize_ptsz, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamSynchronize(hStream, defaultStream: .perThread) }
 }
 
-@c public func cuStreamUpdateCaptureDependencies() -> CUresult { absent(.cuStreamUpdateCaptureDependencies) }
+@c public func cuStreamUpdateCaptureDependencies(_ hStream: OpaquePointer?, _ dependencies: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies: Int, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamUpdateCaptureDependencies, { $0.add(hStream); $0.add(dependencies); $0.add(numDependencies); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamUpdateCaptureDependencies(hStream, dependencies, numDependencies, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamUpdateCaptureDependencies_ptsz() -> CUresult { absent(.cuStreamUpdateCaptureDependencies_ptsz) }
+@c public func cuStreamUpdateCaptureDependencies_ptsz(_ hStream: OpaquePointer?, _ dependencies: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies: Int, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamUpdateCaptureDependencies_ptsz, { $0.add(hStream); $0.add(dependencies); $0.add(numDependencies); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamUpdateCaptureDependencies(hStream, dependencies, numDependencies, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamUpdateCaptureDependencies_v2() -> CUresult { absent(.cuStreamUpdateCaptureDependencies_v2) }
+@c public func cuStreamUpdateCaptureDependencies_v2(_ hStream: OpaquePointer?, _ dependencies: UnsafeMutablePointer<OpaquePointer?>?, _ dependencyData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamUpdateCaptureDependencies_v2, { $0.add(hStream); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamUpdateCaptureDependencies_v2(hStream, dependencies, dependencyData, numDependencies, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamUpdateCaptureDependencies_v2_ptsz() -> CUresult { absent(.cuStreamUpdateCaptureDependencies_v2_ptsz) }
+@c public func cuStreamUpdateCaptureDependencies_v2_ptsz(_ hStream: OpaquePointer?, _ dependencies: UnsafeMutablePointer<OpaquePointer?>?, _ dependencyData: UnsafePointer<CUgraphEdgeData>?, _ numDependencies: Int, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamUpdateCaptureDependencies_v2_ptsz, { $0.add(hStream); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamUpdateCaptureDependencies_v2(hStream, dependencies, dependencyData, numDependencies, flags, defaultStream: .perThread) }
+}
 
 @c public func cuStreamWaitEvent(_ hStream: OpaquePointer?, _ hEvent: OpaquePointer?, _ Flags: UInt32) -> CUresult {
     answer(.cuStreamWaitEvent, { $0.add(hStream); $0.add(hEvent); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitEvent(hStream, hEvent, Flags, defaultStream: .legacy) }

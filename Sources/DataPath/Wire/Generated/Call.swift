@@ -65,4 +65,8 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuEventQuery = 58
     case cuEventSynchronize = 59
     case cuEventElapsedTime_v2 = 60
+    case cuGraphInstantiate = 61
+    case cuGraphExecNodeSetParams = 62
+    case cuGraphLaunch = 63
+    case cuGraphExecDestroy = 64
 }
