@@ -252,6 +252,13 @@ final class FakeDriver: Driver {
     ) throws(CUDAError) { note("record on \(hStream.bits)") }
     func cuEventQuery(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {}
     func cuEventSynchronize(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {}
+    func cuStreamBatchMemOp_v2(
+        _ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]
+    ) throws(CUDAError) { note("\(operations.count) memory operations") }
+    func cuStreamSetAttribute(
+        _ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan
+    ) throws(CUDAError) { note("stream attribute \(attr)") }
+    func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {}
     func cuEventElapsedTime_v2(
         _ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle
     ) throws(CUDAError) -> Float { 1 }

@@ -104,7 +104,8 @@ package struct Parameter: Sendable {
 
     private static let scalars: [String: String] = [
         "int": "Int32", "unsigned int": "UInt32", "size_t": "Int", "float": "Float", "unsigned char": "UInt8",
-        "unsigned short": "UInt16", "unsigned long long": "UInt64", "cuuint64_t": "UInt64", "char": "CChar",
+        "unsigned short": "UInt16", "unsigned long long": "UInt64", "cuuint64_t": "UInt64", "cuuint32_t": "UInt32",
+        "char": "CChar",
     ]
 
     /// Pointer types that C hides behind a name.

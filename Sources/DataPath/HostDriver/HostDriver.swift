@@ -174,6 +174,9 @@ struct MoreHostFunctions: Sendable {
     let cuMemcpyDtoH: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int) -> CUresult)?
     let cuMemcpyDtoHAsync: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int, UInt64) -> CUresult)?
     let cuMemcpy3DAsync: (@convention(c) (UnsafePointer<CUDA_MEMCPY3D>?, UInt64) -> CUresult)?
+    let cuStreamBatchMemOp:
+        (@convention(c) (UInt64, UInt32, UnsafeMutablePointer<CUstreamBatchMemOpParams>?, UInt32) -> CUresult)?
+    let cuStreamSetAttribute: (@convention(c) (UInt64, UInt32, UnsafeRawPointer?) -> CUresult)?
     let cuMemPoolCreate: (@convention(c) (UnsafeMutablePointer<UInt64>?, UnsafePointer<CUmemPoolProps>?) -> CUresult)?
     let cuMemPoolSetAttribute: (@convention(c) (UInt64, UInt32, UnsafeMutableRawPointer?) -> CUresult)?
     let cuMemPoolGetAttribute: (@convention(c) (UInt64, UInt32, UnsafeMutableRawPointer?) -> CUresult)?
@@ -211,6 +214,8 @@ struct MoreHostFunctions: Sendable {
         cuMemcpyDtoH = library.function("cuMemcpyDtoH_v2")
         cuMemcpyDtoHAsync = library.function("cuMemcpyDtoHAsync_v2")
         cuMemcpy3DAsync = library.function("cuMemcpy3DAsync_v2")
+        cuStreamBatchMemOp = library.function("cuStreamBatchMemOp_v2")
+        cuStreamSetAttribute = library.function("cuStreamSetAttribute")
         cuMemPoolCreate = library.function("cuMemPoolCreate")
         cuMemPoolSetAttribute = library.function("cuMemPoolSetAttribute")
         cuMemPoolGetAttribute = library.function("cuMemPoolGetAttribute")

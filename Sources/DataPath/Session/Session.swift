@@ -45,6 +45,8 @@ package final class Session {
     /// Landing places that are not in use, by the client's number of their context, with which they end.
     var idleLandings: [UInt64: [UnsafeMutableRawBufferPointer]] = [:]
     let hostFunctions: HostFunctionRelay
+    /// Whether a stream has ever waited for a value in memory, which a later frame may be the one to write.
+    var hasWaitedForValues = false
     /// The failure of a call that nobody waited for; the next call that waits returns it.
     private var deferredError: CUDAError?
     private var expectedSequence: UInt64 = 1
@@ -171,7 +173,7 @@ package final class Session {
             return
         }
         guard let call = Call(rawValue: header.call) else { throw WireError.unknownCall(header.call) }
-        if mayPostpone, hostFunctions.isBusy, Session.waitsForWork.contains(call) {
+        if mayPostpone, hostFunctions.isBusy || hasWaitedForValues, Session.waitsForWork.contains(call) {
             return try postpone(header, payload)
         }
         let wantsReply = header.flags.contains(.wantsReply)

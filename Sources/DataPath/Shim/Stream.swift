@@ -15,6 +15,7 @@ final class Stream: Sendable {
     let context: Context
     let flags: UInt32
     let priority: Int32
+    let attributes = StreamAttributes()
 
     init(bits: UInt64, id: UInt64, handle: StreamHandle, context: Context, flags: UInt32, priority: Int32) {
         self.bits = bits

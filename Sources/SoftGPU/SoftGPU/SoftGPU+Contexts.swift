@@ -74,6 +74,7 @@ extension SoftGPU {
     /// Ends a context with everything in it, after its work is done.
     private func end(_ context: Context) {
         guard forget(context) else { return }
+        context.environment.beginEnd()
         context.waitForAll()
         streams.removeAll { $0.context == context.bits }
         events.removeAll { $0.context == context.bits }

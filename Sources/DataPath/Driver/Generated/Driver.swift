@@ -201,4 +201,13 @@ package protocol Driver: Sendable {
 
     /// Milliseconds between two events.
     func cuEventElapsedTime_v2(_ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle) throws(CUDAError) -> Float
+
+    /// Enqueues writes of values and waits for them, in this order.
+    func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]) throws(CUDAError)
+
+    /// Sets an attribute of a stream (a CUstreamAttrID), given as the bytes of its CUstreamAttrValue.
+    func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError)
+
+    /// Makes what other devices have written to the context's memory visible.
+    func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError)
 }

@@ -50,6 +50,7 @@ struct HostFunctions: Sendable {
     let cuEventQuery: (@convention(c) (UInt64) -> CUresult)?
     let cuEventSynchronize: (@convention(c) (UInt64) -> CUresult)?
     let cuEventElapsedTime_v2: (@convention(c) (UnsafeMutablePointer<Float>?, UInt64, UInt64) -> CUresult)?
+    let cuFlushGPUDirectRDMAWrites: (@convention(c) (UInt32, UInt32) -> CUresult)?
 
     init(_ library: borrowing DriverLibrary) {
         cuDevicePrimaryCtxRetain = library.function("cuDevicePrimaryCtxRetain")
@@ -96,6 +97,7 @@ struct HostFunctions: Sendable {
         cuEventQuery = library.function("cuEventQuery")
         cuEventSynchronize = library.function("cuEventSynchronize")
         cuEventElapsedTime_v2 = library.function("cuEventElapsedTime_v2")
+        cuFlushGPUDirectRDMAWrites = library.function("cuFlushGPUDirectRDMAWrites")
     }
 }
 
@@ -390,5 +392,11 @@ extension HostDriver {
         var pMilliseconds: Float = 0
         try check(function(&pMilliseconds, hStart.bits, hEnd.bits))
         return pMilliseconds
+    }
+
+    package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
+        guard let function = functions.cuFlushGPUDirectRDMAWrites else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(target, scope))
     }
 }

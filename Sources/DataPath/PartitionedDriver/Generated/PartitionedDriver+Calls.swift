@@ -156,4 +156,16 @@ extension PartitionedDriver {
     package func cuEventElapsedTime_v2(_ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle) throws(CUDAError) -> Float {
         try driver.cuEventElapsedTime_v2(context, hStart: hStart, hEnd: hEnd)
     }
+
+    package func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]) throws(CUDAError) {
+        try driver.cuStreamBatchMemOp_v2(context, stream: stream, operations: operations)
+    }
+
+    package func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError) {
+        try driver.cuStreamSetAttribute(context, hStream: hStream, attr: attr, value: value)
+    }
+
+    package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
+        try driver.cuFlushGPUDirectRDMAWrites(context, target: target, scope: scope)
+    }
 }

@@ -353,4 +353,18 @@ extension RemoteDriver {
         }
         return reply.read(Float.self)
     }
+
+    package func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError) {
+        try post(.cuStreamSetAttribute, context, byteCount: 12, block: value) { frame in
+            frame.write(hStream.bits)
+            frame.write(attr)
+        }
+    }
+
+    package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
+        _ = try call(.cuFlushGPUDirectRDMAWrites, context, byteCount: 8) { frame in
+            frame.write(target)
+            frame.write(scope)
+        }
+    }
 }

@@ -307,6 +307,19 @@ extension Session {
             let hEnd = try request.read(UInt64.self)
             try request.finish()
             reply.write(try driver.cuEventElapsedTime_v2(contexts.driverHandle(frame.context), hStart: events.driverHandle(hStart), hEnd: events.driverHandle(hEnd)))
+        case .cuStreamBatchMemOp_v2:
+            try perform_cuStreamBatchMemOp_v2(frame, &request, &reply)
+        case .cuStreamSetAttribute:
+            let hStream = try request.read(UInt64.self)
+            let attr = try request.read(UInt32.self)
+            let value = try request.readBlock()
+            try request.finish()
+            try driver.cuStreamSetAttribute(contexts.driverHandle(frame.context), hStream: streams.driverHandle(hStream), attr: attr, value: value)
+        case .cuFlushGPUDirectRDMAWrites:
+            let target = try request.read(UInt32.self)
+            let scope = try request.read(UInt32.self)
+            try request.finish()
+            try driver.cuFlushGPUDirectRDMAWrites(contexts.driverHandle(frame.context), target: target, scope: scope)
         }
     }
 }

@@ -8,7 +8,9 @@ import Driver
     answerAlways("cuDriverGetVersion") { shim throws(CUDAError) in try shim.cuDriverGetVersion(driverVersion) }
 }
 
-@c public func cuFlushGPUDirectRDMAWrites() -> CUresult { absent("cuFlushGPUDirectRDMAWrites") }
+@c public func cuFlushGPUDirectRDMAWrites(_ target: CUflushGPUDirectRDMAWritesTarget, _ scope: CUflushGPUDirectRDMAWritesScope) -> CUresult {
+    answer("cuFlushGPUDirectRDMAWrites") { shim throws(CUDAError) in try shim.cuFlushGPUDirectRDMAWrites(target, scope) }
+}
 
 @c public func cuGetErrorName(_ error: CUresult, _ pStr: UnsafeMutablePointer<UnsafePointer<CChar>?>?) -> CUresult {
     answerAlways("cuGetErrorName") { shim throws(CUDAError) in try shim.cuGetErrorName(error, pStr) }

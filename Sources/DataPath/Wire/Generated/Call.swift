@@ -65,4 +65,7 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuEventQuery = 58
     case cuEventSynchronize = 59
     case cuEventElapsedTime_v2 = 60
+    case cuStreamBatchMemOp_v2 = 61
+    case cuStreamSetAttribute = 62
+    case cuFlushGPUDirectRDMAWrites = 63
 }
