@@ -75,7 +75,7 @@ let package = Package(
         module(
             "Session", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
-        module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module(
@@ -107,7 +107,9 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-L/usr/lib/llvm-19/lib"])]),
         .target(
             name: "SoftGPU",
-            dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver", "UsageBoard"],
+            dependencies: [
+                "PTX", "KernelCompiler", "CSoftGPU", "CSystem", "CCompression", "CCUDA", "Driver", "UsageBoard",
+            ],
             path: "Sources/SoftGPU/SoftGPU",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 

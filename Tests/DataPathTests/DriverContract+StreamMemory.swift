@@ -65,7 +65,8 @@ import Testing
             try fixture.synchronize()
             try fixture.enqueue(
                 [
-                    Operation(.wait32, address: address, value: UInt64(condition.value), flags: condition.flags.rawValue)
+                    Operation(
+                        .wait32, address: address, value: UInt64(condition.value), flags: condition.flags.rawValue)
                 ], waiting)
             #expect(throws: CUDAError.notReady, "\(condition)") {
                 // Long enough for somebody who looks at the value to look again.

@@ -9,6 +9,8 @@ package struct Function: Sendable {
     package enum Absence: String, Sendable {
         case later = "not built yet"
         case graphics = "needs the graphics system or other drivers of the client machine"
+        case fabric = "needs devices that share a switch or a fabric, which the devices of a client do not say they do"
+        case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
         case thirtyTwoBit = "form from before CUDA 3.2 with 32-bit device pointers and sizes"
     }
 

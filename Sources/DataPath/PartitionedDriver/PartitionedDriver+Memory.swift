@@ -59,7 +59,7 @@ extension PartitionedDriver {
     }
 
     /// Counts an allocation; before it is refused, memory that pools only keep is given back.
-    private func take(_ byteCount: Int, on device: Int32) -> Bool {
+    func take(_ byteCount: Int, on device: Int32) -> Bool {
         let blocks = account.withLock { $0.grow(by: byteCount, on: device) }
         if slot.take(blocks, device: Int(device)) { return true }
         if reclaim(on: device), slot.take(blocks, device: Int(device)) { return true }
@@ -74,6 +74,7 @@ extension PartitionedDriver {
     }
 
     package func cuMemFree_v2(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
+        withdrawExport(of: dptr)
         try driver.cuMemFree_v2(context, dptr: dptr)
         account.withLock { account in
             guard let allocation = account.forget(dptr) else { return }
@@ -88,6 +89,7 @@ extension PartitionedDriver {
     package func cuMemFreeAsync(
         _ context: ContextHandle, dptr: CUdeviceptr, hStream: StreamHandle
     ) throws(CUDAError) {
+        withdrawExport(of: dptr)
         try driver.cuMemFreeAsync(context, dptr: dptr, hStream: hStream)
         let allocation = account.withLock { account -> MemoryAccount.Allocation? in
             guard let allocation = account.forget(dptr) else { return nil }

@@ -35,6 +35,7 @@ package final class Session {
     var streams = HandleTable<StreamHandle>()
     var events = HandleTable<EventHandle>()
     var pools = HandleTable<MemoryPoolHandle>()
+    var physicalMemory = HandleTable<PhysicalMemoryHandle>()
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 
@@ -313,6 +314,7 @@ package final class Session {
             try? driver.cuDevicePrimaryCtxRelease_v2(dev: device, context: context)
         }
         for pool in pools.all.values { try? driver.cuMemPoolDestroy(pool: pool) }
+        for memory in physicalMemory.all.values { try? driver.cuMemRelease(handle: memory) }
     }
 
     /// Primary contexts that the client holds, by device.

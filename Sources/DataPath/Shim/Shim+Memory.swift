@@ -50,7 +50,7 @@ extension Shim {
     func cuMemFree_v2(_ dptr: CUdeviceptr) throws(CUDAError) {
         _ = try activeContext()
         if dptr == 0 { return }
-        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isReserved,
+        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isFreeable,
             let context = contexts[allocation.contextBits]
         else { throw .invalidValue }
         if allocation.kind == .managed { memoryAdvice.withLock { $0[allocation.id] = nil } }

@@ -105,7 +105,9 @@ extension Shim {
         switch side {
         case .device: return operation.address
         case .shared, .pinned, .pageable:
-            guard memory.reservesAddresses, !operation.isWait, let allocation = memory.find(operation.address) else { return nil }
+            guard memory.reservesAddresses, !operation.isWait, let allocation = memory.find(operation.address) else {
+                return nil
+            }
             guard allocation.kind == .host || side == .shared else { return nil }
             let shared = side == .shared ? allocation : try shareHostMemory(allocation)
             parts.append((operation.address, .shared, operation.byteCount))

@@ -83,8 +83,11 @@ extension SoftGPU {
             module.unload()
         }
         for entry in memoryMap.removeAll(where: { $0.context == context.bits }) {
-            if case .pool(let pool) = entry.owner { pool.release(entry.allocation) }
+            if case .pool(let pool) = entry.owner, let allocation = entry.allocation as? Allocation {
+                pool.release(allocation)
+            }
         }
+        forgetImports(of: context)
         context.noteSynchronization()
         context.clear()
     }

@@ -757,6 +757,35 @@ typedef struct CUmemPoolProps {
     unsigned char reserved[53];
 } CUmemPoolProps;
 
+typedef unsigned long long CUmemGenericAllocationHandle;
+
+typedef enum CUmemAllocationGranularity_flags {
+    CU_MEM_ALLOC_GRANULARITY_MINIMUM = 0x0,
+    CU_MEM_ALLOC_GRANULARITY_RECOMMENDED = 0x1,
+} CUmemAllocationGranularity_flags;
+
+typedef struct CUmemAllocationFlags {
+    unsigned char compressionType;
+    unsigned char gpuDirectRDMACapable;
+    unsigned short usage;
+    unsigned char reserved[4];
+} CUmemAllocationFlags;
+
+typedef struct CUmemAllocationProp {
+    CUmemAllocationType type;
+    CUmemAllocationHandleType requestedHandleTypes;
+    CUmemLocation location;
+    void *win32HandleMetaData;
+    CUmemAllocationFlags allocFlags;
+} CUmemAllocationProp;
+
+typedef struct CUipcMemHandle { char reserved[64]; } CUipcMemHandle;
+typedef struct CUipcEventHandle { char reserved[64]; } CUipcEventHandle;
+
+typedef enum CUipcMem_flags {
+    CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS = 0x1,
+} CUipcMem_flags;
+
 typedef struct CUexecAffinityParam {
     CUexecAffinityType type;
     unsigned int smCount;

@@ -141,10 +141,6 @@ extension PartitionedDriver {
         try driver.cuEventCreate(context, flags: flags)
     }
 
-    package func cuEventDestroy_v2(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
-        try driver.cuEventDestroy_v2(context, hEvent: hEvent)
-    }
-
     package func cuEventRecordWithFlags(_ context: ContextHandle, hEvent: EventHandle, hStream: StreamHandle, flags: UInt32) throws(CUDAError) {
         try driver.cuEventRecordWithFlags(context, hEvent: hEvent, hStream: hStream, flags: flags)
     }
@@ -167,5 +163,13 @@ extension PartitionedDriver {
 
     package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
         try driver.cuFlushGPUDirectRDMAWrites(context, target: target, scope: scope)
+    }
+
+    package func cuMemAddressReserve(size: Int, alignment: Int, addr: CUdeviceptr, flags: UInt64) throws(CUDAError) -> CUdeviceptr {
+        try driver.cuMemAddressReserve(size: size, alignment: alignment, addr: addr, flags: flags)
+    }
+
+    package func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
+        try driver.cuMemAddressFree(ptr: ptr, size: size)
     }
 }

@@ -4,14 +4,26 @@
 public import CCUDA
 import Driver
 
-@c public func cuIpcCloseMemHandle() -> CUresult { absent("cuIpcCloseMemHandle") }
+@c public func cuIpcCloseMemHandle(_ dptr: CUdeviceptr) -> CUresult {
+    answer("cuIpcCloseMemHandle") { shim throws(CUDAError) in try shim.cuIpcCloseMemHandle(dptr) }
+}
 
-@c public func cuIpcGetEventHandle() -> CUresult { absent("cuIpcGetEventHandle") }
+@c public func cuIpcGetEventHandle(_ pHandle: UnsafeMutablePointer<CUipcEventHandle>?, _ event: OpaquePointer?) -> CUresult {
+    answer("cuIpcGetEventHandle") { shim throws(CUDAError) in try shim.cuIpcGetEventHandle(pHandle, event) }
+}
 
-@c public func cuIpcGetMemHandle() -> CUresult { absent("cuIpcGetMemHandle") }
+@c public func cuIpcGetMemHandle(_ pHandle: UnsafeMutablePointer<CUipcMemHandle>?, _ dptr: CUdeviceptr) -> CUresult {
+    answer("cuIpcGetMemHandle") { shim throws(CUDAError) in try shim.cuIpcGetMemHandle(pHandle, dptr) }
+}
 
-@c public func cuIpcOpenEventHandle() -> CUresult { absent("cuIpcOpenEventHandle") }
+@c public func cuIpcOpenEventHandle(_ phEvent: UnsafeMutablePointer<OpaquePointer?>?, _ handle: CUipcEventHandle) -> CUresult {
+    answer("cuIpcOpenEventHandle") { shim throws(CUDAError) in try shim.cuIpcOpenEventHandle(phEvent, handle) }
+}
 
-@c public func cuIpcOpenMemHandle() -> CUresult { absent("cuIpcOpenMemHandle") }
+@c public func cuIpcOpenMemHandle(_ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ handle: CUipcMemHandle, _ Flags: UInt32) -> CUresult {
+    answer("cuIpcOpenMemHandle") { shim throws(CUDAError) in try shim.cuIpcOpenMemHandle(pdptr, handle, Flags) }
+}
 
-@c public func cuIpcOpenMemHandle_v2() -> CUresult { absent("cuIpcOpenMemHandle_v2") }
+@c public func cuIpcOpenMemHandle_v2(_ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ handle: CUipcMemHandle, _ Flags: UInt32) -> CUresult {
+    answer("cuIpcOpenMemHandle_v2") { shim throws(CUDAError) in try shim.cuIpcOpenMemHandle_v2(pdptr, handle, Flags) }
+}

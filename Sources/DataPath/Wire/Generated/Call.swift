@@ -68,4 +68,19 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuStreamBatchMemOp_v2 = 61
     case cuStreamSetAttribute = 62
     case cuFlushGPUDirectRDMAWrites = 63
+    case cuIpcGetMemHandle = 64
+    case cuIpcOpenMemHandle_v2 = 65
+    case cuIpcCloseMemHandle = 66
+    case cuIpcGetEventHandle = 67
+    case cuIpcOpenEventHandle = 68
+    case cuMemAddressReserve = 69
+    case cuMemAddressFree = 70
+    case cuMemCreate = 71
+    case cuMemRelease = 72
+    case cuMemMap = 73
+    case cuMemUnmap = 74
+    case cuMemSetAccess = 75
+    case cuMemGetAllocationGranularity = 76
+    case cuMemExportToShareableHandle = 77
+    case cuMemImportFromShareableHandle = 78
 }
