@@ -74,10 +74,11 @@ extension PartitionedDriver {
     }
 
     package func cuMemFree_v2(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
-        withdrawExport(of: dptr)
         try driver.cuMemFree_v2(context, dptr: dptr)
         account.withLock { account in
             guard let allocation = account.forget(dptr) else { return }
+            // From here on it counts where it is open.
+            account.takeEndedExports().forEach(slot.withdraw)
             guard let pool = allocation.pool else {
                 let blocks = account.shrink(by: allocation.byteCount, on: allocation.device)
                 return slot.giveBack(blocks, device: Int(allocation.device))
