@@ -73,6 +73,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case event = "EventHandle"
     case pool = "MemoryPoolHandle"
     case physicalMemory = "PhysicalMemoryHandle"
+    case graph = "GraphHandle"
 
     /// The table of the session that maps the client's number to the driver's handle.
     package var table: String {
@@ -84,6 +85,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .event: "events"
         case .pool: "pools"
         case .physicalMemory: "physicalMemory"
+        case .graph: "graphs"
         }
     }
 }

@@ -11,6 +11,10 @@ package struct Function: Sendable {
         case graphics = "needs the graphics system or other drivers of the client machine"
         case fabric = "needs devices that share a switch or a fabric, which the devices of a client do not say they do"
         case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
+        case memoryOperations = "stream memory operations are not offered as nodes of graphs"
+        case conditional =
+            "conditional nodes: kernels set their values through a handle that means something to one graph of one driver"
+        case recapture = "recapture into a graph is not offered"
         case thirtyTwoBit = "form from before CUDA 3.2 with 32-bit device pointers and sizes"
     }
 
@@ -113,11 +117,8 @@ package struct Parameter: Sendable {
     /// Pointer types that C hides behind a name.
     private static let handles: Set<String> = [
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
-        "CUgraphNode", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
+        "CUgraphNode", "CUgraphExec", "CUuserObject", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
     ]
-
-    /// Structures that C declares and never defines.
-    private static let incomplete: Set<String> = ["CUgraphEdgeData"]
 
     private static let callbacks: Set<String> = ["CUhostFn", "CUstreamCallback", "CUoccupancyB2DSize"]
 
@@ -128,7 +129,6 @@ package struct Parameter: Sendable {
             var target = text.split(separator: " ").joined(separator: " ")
             let isConstant = target.hasPrefix("const ") && !target.hasSuffix("*")
             if isConstant { target.removeFirst("const ".count) }
-            if incomplete.contains(target) { return "OpaquePointer?" }
             if target == "void" { return isConstant ? "UnsafeRawPointer?" : "UnsafeMutableRawPointer?" }
             return (isConstant ? "UnsafePointer<" : "UnsafeMutablePointer<") + swiftType(ofC: target) + ">?"
         }

@@ -184,14 +184,14 @@ private final class HostFunctionBox: Sendable {
 }
 
 extension CUDA_MEMCPY3D {
-    fileprivate mutating func set(target: DeviceBox) {
+    mutating func set(target: DeviceBox) {
         dstMemoryType = CU_MEMORYTYPE_DEVICE
         dstDevice = target.address
         dstPitch = target.pitch
         dstHeight = target.rows
     }
 
-    fileprivate mutating func set(source: DeviceBox) {
+    mutating func set(source: DeviceBox) {
         srcMemoryType = CU_MEMORYTYPE_DEVICE
         srcDevice = source.address
         srcPitch = source.pitch

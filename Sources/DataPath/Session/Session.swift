@@ -36,6 +36,7 @@ package final class Session {
     var events = HandleTable<EventHandle>()
     var pools = HandleTable<MemoryPoolHandle>()
     var physicalMemory = HandleTable<PhysicalMemoryHandle>()
+    var graphs = HandleTable<GraphHandle>()
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 

@@ -15,20 +15,17 @@ struct Allocation: BitwiseCopyable {
         case mapped
         /// Memory of another process.
         case imported
+        /// Where a device in another process has host memory of this library.
+        case view
         /// Host memory that this library allocated.
         case host
         /// Host memory that the application registered.
         case registered
 
-        var isOnDevice: Bool {
-            switch self {
-            case .device, .global, .managed, .mapped, .imported: true
-            case .host, .registered: false
-            }
-        }
+        var isOnDevice: Bool { self != .host && self != .registered }
         /// Whether its addresses are reserved while it lives.
-        var isReserved: Bool { self == .device || self == .managed || self == .imported }
-        /// Whether cuMemFree ends it.
+        var isReserved: Bool { self == .device || self == .managed || self == .view || self == .imported }
+        /// Whether the application ends it with cuMemFree.
         var isFreeable: Bool { self == .device || self == .managed }
     }
 
@@ -48,12 +45,19 @@ struct Allocation: BitwiseCopyable {
     var hostFlags: UInt32 = 0
     /// Where a device in another process has memory that the host uses too; 0 for all other memory.
     var deviceBase: CUdeviceptr = 0
+    /// Where the host has what a ``Kind/view`` shows.
+    var hostBase: CUdeviceptr = 0
     /// CU_POINTER_ATTRIBUTE_SYNC_MEMOPS.
     var synchronizesCopies = false
 
     /// What is found at an address of the application, for the device.
     func deviceAddress(_ address: CUdeviceptr) -> CUdeviceptr {
         deviceBase == 0 ? address : deviceBase + (address - base)
+    }
+
+    /// What is found at an address of the application, for the host.
+    func hostAddress(_ address: CUdeviceptr) -> CUdeviceptr {
+        kind == .view ? hostBase + (address - base) : address
     }
 
     var end: CUdeviceptr { base + CUdeviceptr(byteCount) }

@@ -7,7 +7,8 @@ import Synchronization
 /// The number is part of the handle's bits.
 enum HandleClass: UInt64 {
     case context = 1
-    case module, function, library, kernel, stream, event, pool, link, physicalMemory
+    case module, function, library, kernel, stream, event, pool, link
+    case graph, graphNode, executableGraph, userObject, physicalMemory
 }
 
 /// Objects of one class behind numbers that an application can only pass back.

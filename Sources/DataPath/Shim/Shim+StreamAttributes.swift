@@ -17,7 +17,7 @@ extension Shim {
         _ hStream: OpaquePointer?, _ attr: CUstreamAttrID, _ value: UnsafePointer<CUstreamAttrValue>?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
         guard let value, Self.settableAttributes.contains(attr) else { throw .invalidValue }
         try set(attr, value.pointee, hStream, target)
     }
@@ -26,7 +26,7 @@ extension Shim {
         _ hStream: OpaquePointer?, _ attr: CUstreamAttrID, _ value_out: UnsafeMutablePointer<CUstreamAttrValue>?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
         if attr == CU_LAUNCH_ATTRIBUTE_PRIORITY {
             var value = CUstreamAttrValue()
             value.priority = streams[bits(hStream)]?.priority ?? 0
@@ -39,8 +39,8 @@ extension Shim {
     func cuStreamCopyAttributes(
         _ dst: OpaquePointer?, _ src: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(dst, defaultStream)
-        let source = try self.target(src, defaultStream)
+        let target = try workTarget(dst, defaultStream)
+        let source = try workTarget(src, defaultStream)
         guard target.contextBits == source.contextBits else { throw .invalidValue }
         let given = try attributes(src, source).withLock { $0 }
         for attribute in Self.settableAttributes {

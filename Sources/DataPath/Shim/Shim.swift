@@ -28,6 +28,18 @@ final class Shim: Sendable {
     let links = HandleTable<Link>(.link)
     let physicalMemory = HandleTable<PhysicalMemory>(.physicalMemory)
     let virtualMemory = Mutex(VirtualMemory())
+    let graphs = HandleTable<Graph>(.graph)
+    let graphNodes = HandleTable<GraphNode>(.graphNode)
+    let executableGraphs = HandleTable<ExecutableGraph>(.executableGraph)
+    let userObjects = HandleTable<UserObject>(.userObject)
+    let graphMemory = Mutex(GraphMemory())
+    let lastGraphID = Atomic<UInt32>(0)
+
+    let captures = Mutex(Captures())
+    /// Captures that forbid calls which may wait for all streams; launches look at the next one only.
+    let prohibitingCaptures = Atomic<Int>(0)
+    /// Captured streams that wait for a legacy default stream.
+    let blockingCaptures = Atomic<Int>(0)
 
     let storage = ContextLocalStorage()
     let memory: AddressMap

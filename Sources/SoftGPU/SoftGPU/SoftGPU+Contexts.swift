@@ -76,6 +76,7 @@ extension SoftGPU {
         guard forget(context) else { return }
         context.environment.beginEnd()
         context.waitForAll()
+        graphs.removeAll { $0.context == context.bits }
         streams.removeAll { $0.context == context.bits }
         events.removeAll { $0.context == context.bits }
         functions.removeAll { $0.module.context == context.bits }

@@ -105,7 +105,7 @@ extension SoftGPU {
         return byteCount == 0 ? nil : byteCount
     }
 
-    private func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, any MemoryHolder) {
+    func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, any MemoryHolder) {
         var span = 0
         guard let found = Box(box, extent, span: &span) else { throw .invalidValue }
         return (found, try memoryMap.allocation(at: UInt64(box.address), byteCount: span))

@@ -23,6 +23,7 @@ package final class SoftGPU: Driver {
     let physicalMemory = HandleTable<PhysicalMemory>(.physicalMemory)
     let virtualMemory = VirtualMemory()
     let imports = Mutex<[ShareableHandle: Import]>([:])
+    let graphs = HandleTable<PlannedGraph>(.graph)
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 

@@ -20,7 +20,7 @@ package let partitionedByHand: Set<String> = [
     "cuMemAllocFromPoolAsync",
     "cuMemFreeAsync", "cuMemPoolCreate", "cuMemPoolDestroy", "cuMemPoolTrimTo", "cuDeviceGetDefaultMemPool",
     "cuStreamSynchronize", "cuEventSynchronize", "cuEventDestroy_v2", "cuIpcGetMemHandle", "cuIpcOpenMemHandle_v2",
-    "cuIpcCloseMemHandle", "cuIpcGetEventHandle", "cuIpcOpenEventHandle",
+    "cuIpcCloseMemHandle", "cuIpcGetEventHandle", "cuIpcOpenEventHandle", "cuGraphInstantiate", "cuGraphExecDestroy",
     "cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemGetAllocationGranularity",
     "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle",
 ]

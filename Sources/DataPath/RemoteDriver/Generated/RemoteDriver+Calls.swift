@@ -354,6 +354,19 @@ extension RemoteDriver {
         return reply.read(Float.self)
     }
 
+    package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
+        try post(.cuGraphLaunch, context, byteCount: 16) { frame in
+            frame.write(hGraphExec.bits)
+            frame.write(hStream.bits)
+        }
+    }
+
+    package func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError) {
+        try post(.cuGraphExecDestroy, context, byteCount: 8) { frame in
+            frame.write(hGraphExec.bits)
+        }
+    }
+
     package func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError) {
         try post(.cuStreamSetAttribute, context, byteCount: 12, block: value) { frame in
             frame.write(hStream.bits)
