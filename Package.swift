@@ -85,7 +85,7 @@ let package = Package(
         module(
             "Session", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
-        module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
+        module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
         module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver"]),
         module(

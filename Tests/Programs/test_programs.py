@@ -11,7 +11,8 @@ from conftest import BITFUSION, PROGRAMS, ROOT, SOFT, environment, run
 NAMES = [
     "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
     "symbols", "device_printf", "device_assert", "precision", "streams", "managed", "threads", "two_devices", "illegal_address",
-    "per_thread", "driver_api", "graphs", "fork", "fork_first", "at_exit",
+    "per_thread", "driver_api", "graphs", "fork", "fork_first", "at_exit", "stream_values",
+    "interprocess", "virtual_memory",
 ]
 # Programs whose source has another name or place, and what they say at the end.
 OTHERS = {"vector_add-lz4": "vector_add", "vector_add-plain": "vector_add", "several_runtimes": "several_runtimes"}
@@ -65,6 +66,11 @@ def test_other_program(name, execute):
 def test_runtime(version, execute):
     finished = execute([PROGRAMS / f"runtime-{version}"])
     assert finished.returncode == 0 and finished.stdout.endswith("ok runtime\n"), str(finished)
+
+
+def test_memory_of_another_process_counts_once_in_a_partition(manager):
+    finished = manager.run([PROGRAMS / "interprocess", "partition"], "-n", 1, "-m", 512)
+    assert finished.returncode == 0 and finished.stdout.endswith("ok interprocess\n"), str(finished)
 
 
 def test_every_program_is_run():

@@ -265,6 +265,50 @@ final class FakeDriver: Driver {
     ) throws(CUDAError) { note("record on \(hStream.bits)") }
     func cuEventQuery(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {}
     func cuEventSynchronize(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {}
+    func cuMemAddressReserve(
+        size: Int, alignment: Int, addr: CUdeviceptr, flags: UInt64
+    ) throws(CUDAError) -> CUdeviceptr { allocate("reserve", size) }
+    func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError) { note("free addresses") }
+    func cuMemCreate(
+        size: Int, device: Int32, handleTypes: UInt32, allocFlags: UInt64
+    ) throws(CUDAError) -> PhysicalMemoryHandle { make("create memory") }
+    func cuMemRelease(handle: PhysicalMemoryHandle) throws(CUDAError) { note("release memory") }
+    func cuMemMap(
+        ptr: CUdeviceptr, size: Int, offset: Int, handle: PhysicalMemoryHandle, flags: UInt64
+    ) throws(CUDAError) { note("map") }
+    func cuMemUnmap(ptr: CUdeviceptr, size: Int) throws(CUDAError) { note("unmap") }
+    func cuMemSetAccess(ptr: CUdeviceptr, size: Int, device: Int32, flags: UInt32) throws(CUDAError) {
+        note("access \(flags)")
+    }
+    func cuMemGetAllocationGranularity(
+        device: Int32, handleTypes: UInt32, allocFlags: UInt64, option: UInt32
+    ) throws(CUDAError) -> Int { 2 << 20 }
+    func cuMemExportToShareableHandle(handle: PhysicalMemoryHandle) throws(CUDAError) -> ShareableHandle {
+        ShareableHandle(words: (handle.bits, 0, 0, 0, 0, 0, 0, 0))
+    }
+    func cuMemImportFromShareableHandle(
+        shareableHandle: ShareableHandle
+    ) throws(CUDAError) -> PhysicalMemoryHandle { make("import memory") }
+    func cuIpcGetMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle {
+        ShareableHandle(words: (dptr, 0, 0, 0, 0, 0, 0, 0))
+    }
+    func cuIpcOpenMemHandle_v2(
+        _ context: ContextHandle, handle: ShareableHandle, flags: UInt32
+    ) throws(CUDAError) -> (dptr: CUdeviceptr, bytesize: Int) { (handle[0], 100) }
+    func cuIpcCloseMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) { note("close memory") }
+    func cuIpcGetEventHandle(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) -> ShareableHandle {
+        ShareableHandle(words: (hEvent.bits, 0, 0, 0, 0, 0, 0, 0))
+    }
+    func cuIpcOpenEventHandle(
+        _ context: ContextHandle, handle: ShareableHandle
+    ) throws(CUDAError) -> EventHandle { make("open event") }
+    func cuStreamBatchMemOp_v2(
+        _ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]
+    ) throws(CUDAError) { note("\(operations.count) memory operations") }
+    func cuStreamSetAttribute(
+        _ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan
+    ) throws(CUDAError) { note("stream attribute \(attr)") }
+    func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {}
     func cuEventElapsedTime_v2(
         _ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle
     ) throws(CUDAError) -> Float { 1 }

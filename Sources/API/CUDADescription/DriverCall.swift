@@ -72,6 +72,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case stream = "StreamHandle"
     case event = "EventHandle"
     case pool = "MemoryPoolHandle"
+    case physicalMemory = "PhysicalMemoryHandle"
     case graph = "GraphHandle"
 
     /// The table of the session that maps the client's number to the driver's handle.
@@ -83,6 +84,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .stream: "streams"
         case .event: "events"
         case .pool: "pools"
+        case .physicalMemory: "physicalMemory"
         case .graph: "graphs"
         }
     }
@@ -99,9 +101,12 @@ package enum Scalar: String, Sendable {
     case size = "Int"
     case float = "Float"
     case devicePointer = "CUdeviceptr"
+    /// What another process of the allocation opens.
+    case shareableHandle = "ShareableHandle"
 
     package var byteCount: Int {
         switch self {
+        case .shareableHandle: 64
         case .uint8: 1
         case .uint16: 2
         case .int32, .uint32, .float: 4

@@ -5,7 +5,7 @@
 /// Append only: the position is the number on the wire.
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
-    + graphCalls
+    + graphCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(

@@ -9,7 +9,9 @@ package struct Function: Sendable {
     package enum Absence: String, Sendable {
         case later = "not built yet"
         case graphics = "needs the graphics system or other drivers of the client machine"
-        case memoryOperations = "needs stream memory operations (`cuStreamBatchMemOp`)"
+        case fabric = "needs devices that share a switch or a fabric, which the devices of a client do not say they do"
+        case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
+        case memoryOperations = "stream memory operations are not offered as nodes of graphs"
         case conditional =
             "conditional nodes: kernels set their values through a handle that one graph of one driver knows"
         case recapture = "recapture into a graph is not offered"
@@ -108,7 +110,8 @@ package struct Parameter: Sendable {
 
     private static let scalars: [String: String] = [
         "int": "Int32", "unsigned int": "UInt32", "size_t": "Int", "float": "Float", "unsigned char": "UInt8",
-        "unsigned short": "UInt16", "unsigned long long": "UInt64", "cuuint64_t": "UInt64", "char": "CChar",
+        "unsigned short": "UInt16", "unsigned long long": "UInt64", "cuuint64_t": "UInt64", "cuuint32_t": "UInt32",
+        "char": "CChar",
     ]
 
     /// Pointer types that C hides behind a name.

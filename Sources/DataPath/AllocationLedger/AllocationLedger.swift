@@ -103,6 +103,7 @@ package final class AllocationLedger: @unchecked Sendable {
         // Activity must never seem to go back.
         store(LedgerLayout.endedActivity, load(LedgerLayout.endedActivity) &+ load(start + LedgerLayout.activity))
         for offset in stride(from: start, to: start + layout.slotBytes, by: 8) { store(offset, 0) }
+        withdrawAll(ofSlot: number)
     }
 
     // MARK: Reading
@@ -154,6 +155,13 @@ package final class AllocationLedger: @unchecked Sendable {
 
     func store(_ offset: Int, _ value: UInt64) {
         ledgerWord(base, offset).pointee.store(value, ordering: .sequentiallyConsistent)
+    }
+
+    /// Stores a value if another one is there still.
+    func exchange(_ offset: Int, _ expected: UInt64, _ value: UInt64) -> Bool {
+        ledgerWord(base, offset).pointee.compareExchange(
+            expected: expected, desired: value, ordering: .sequentiallyConsistent
+        ).exchanged
     }
 
     /// A store that only has to arrive some time.

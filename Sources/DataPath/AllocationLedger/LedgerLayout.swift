@@ -6,8 +6,8 @@ import Synchronization
 /// A change of anything here changes the version in ``magicValue``, so that a worker of another release takes no other
 /// meaning from it.
 struct LedgerLayout: Sendable {
-    /// "BFLEDG" and the version, 2.
-    static let magicValue: UInt64 = 0x0002_4744_454C_4642
+    /// "BFLEDG" and the version, 3.
+    static let magicValue: UInt64 = 0x0003_4744_454C_4642
 
     // The header, in bytes from the beginning. Written by the dispatcher.
     static let magic = 0
@@ -38,7 +38,20 @@ struct LedgerLayout: Sendable {
         slotBytes = (Self.devices + deviceCount * Self.bytesPerDevice + 63) / 64 * 64
     }
 
-    var byteCount: Int { Self.headerBytes + AllocationLedger.slotsMax * slotBytes }
+    var byteCount: Int { Self.headerBytes + AllocationLedger.slotsMax * slotBytes + Export.countMax * Self.exportBytes }
+
+    // An export, in bytes from its beginning. Written by the worker that has claimed it, and cleared by the dispatcher.
+    static let exportState = 0
+    static let exportToken = 8
+    static let exportKind = 24
+    static let exportDevice = 32
+    static let exportByteCount = 40
+    static let exportHandle = 64
+    static let exportBytes = exportHandle + Export.handleBytes
+
+    func export(_ number: Int) -> Int {
+        Self.headerBytes + AllocationLedger.slotsMax * slotBytes + number * Self.exportBytes
+    }
 
     func slot(_ number: Int) -> Int { Self.headerBytes + number * slotBytes }
 

@@ -15,6 +15,8 @@ package final class HostDriver: Driver {
     /// By the driver's executable graph.
     let graphs = Mutex<[UInt64: HostGraph]>([:])
     private let currentContext: pthread_key_t
+    /// Descriptors of memory that other workers of the machine may import.
+    let descriptors = DescriptorExchange()
 
     /// Opens and initialises a driver.
     package init(path: String) throws(DriverLoadFailure) {
@@ -179,6 +181,33 @@ struct MoreHostFunctions: Sendable {
     let cuMemcpyDtoH: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int) -> CUresult)?
     let cuMemcpyDtoHAsync: (@convention(c) (UnsafeMutableRawPointer?, CUdeviceptr, Int, UInt64) -> CUresult)?
     let cuMemcpy3DAsync: (@convention(c) (UnsafePointer<CUDA_MEMCPY3D>?, UInt64) -> CUresult)?
+    let cuMemCreate:
+        (
+            @convention(c) (
+                UnsafeMutablePointer<CUmemGenericAllocationHandle>?, Int, UnsafePointer<CUmemAllocationProp>?, UInt64
+            ) -> CUresult
+        )?
+    let cuMemRelease: (@convention(c) (CUmemGenericAllocationHandle) -> CUresult)?
+    let cuMemSetAccess: (@convention(c) (CUdeviceptr, Int, UnsafePointer<CUmemAccessDesc>?, Int) -> CUresult)?
+    let cuMemGetAllocationGranularity:
+        (@convention(c) (UnsafeMutablePointer<Int>?, UnsafePointer<CUmemAllocationProp>?, UInt32) -> CUresult)?
+    let cuMemExportToShareableHandle:
+        (@convention(c) (UnsafeMutableRawPointer?, CUmemGenericAllocationHandle, UInt32, UInt64) -> CUresult)?
+    let cuMemImportFromShareableHandle:
+        (
+            @convention(c) (
+                UnsafeMutablePointer<CUmemGenericAllocationHandle>?, UnsafeMutableRawPointer?, UInt32
+            ) -> CUresult
+        )?
+    let cuIpcGetMemHandle: (@convention(c) (UnsafeMutablePointer<CUipcMemHandle>?, CUdeviceptr) -> CUresult)?
+    let cuIpcOpenMemHandle: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, CUipcMemHandle, UInt32) -> CUresult)?
+    let cuMemGetAddressRange:
+        (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, UnsafeMutablePointer<Int>?, CUdeviceptr) -> CUresult)?
+    let cuIpcGetEventHandle: (@convention(c) (UnsafeMutablePointer<CUipcEventHandle>?, UInt64) -> CUresult)?
+    let cuIpcOpenEventHandle: (@convention(c) (UnsafeMutablePointer<UInt64>?, CUipcEventHandle) -> CUresult)?
+    let cuStreamBatchMemOp:
+        (@convention(c) (UInt64, UInt32, UnsafeMutablePointer<CUstreamBatchMemOpParams>?, UInt32) -> CUresult)?
+    let cuStreamSetAttribute: (@convention(c) (UInt64, UInt32, UnsafeRawPointer?) -> CUresult)?
     let cuMemPoolCreate: (@convention(c) (UnsafeMutablePointer<UInt64>?, UnsafePointer<CUmemPoolProps>?) -> CUresult)?
     let cuMemPoolSetAttribute: (@convention(c) (UInt64, UInt32, UnsafeMutableRawPointer?) -> CUresult)?
     let cuMemPoolGetAttribute: (@convention(c) (UInt64, UInt32, UnsafeMutableRawPointer?) -> CUresult)?
@@ -216,6 +245,19 @@ struct MoreHostFunctions: Sendable {
         cuMemcpyDtoH = library.function("cuMemcpyDtoH_v2")
         cuMemcpyDtoHAsync = library.function("cuMemcpyDtoHAsync_v2")
         cuMemcpy3DAsync = library.function("cuMemcpy3DAsync_v2")
+        cuMemCreate = library.function("cuMemCreate")
+        cuMemRelease = library.function("cuMemRelease")
+        cuMemSetAccess = library.function("cuMemSetAccess")
+        cuMemGetAllocationGranularity = library.function("cuMemGetAllocationGranularity")
+        cuMemExportToShareableHandle = library.function("cuMemExportToShareableHandle")
+        cuMemImportFromShareableHandle = library.function("cuMemImportFromShareableHandle")
+        cuIpcGetMemHandle = library.function("cuIpcGetMemHandle")
+        cuIpcOpenMemHandle = library.function("cuIpcOpenMemHandle_v2")
+        cuMemGetAddressRange = library.function("cuMemGetAddressRange_v2")
+        cuIpcGetEventHandle = library.function("cuIpcGetEventHandle")
+        cuIpcOpenEventHandle = library.function("cuIpcOpenEventHandle")
+        cuStreamBatchMemOp = library.function("cuStreamBatchMemOp_v2")
+        cuStreamSetAttribute = library.function("cuStreamSetAttribute")
         cuMemPoolCreate = library.function("cuMemPoolCreate")
         cuMemPoolSetAttribute = library.function("cuMemPoolSetAttribute")
         cuMemPoolGetAttribute = library.function("cuMemPoolGetAttribute")

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import AllocationLedger
 import CCUDA
 import Driver
 
@@ -19,6 +20,31 @@ struct MemoryAccount {
         let byteCount: Int
         /// The pool it came from, whose reserved bytes are what is counted; nil for memory of its own.
         var pool: MemoryPoolHandle?
+        /// Under what other processes may open it.
+        var export: ExportReference?
+    }
+
+    /// Memory of another process, which that process has counted.
+    struct Import {
+        let reference: ExportReference
+        let device: Int32
+        let context: ContextHandle
+        let byteCount: Int
+        var openCount = 1
+        /// Whether it is counted here: the process that exported it has freed it, or has ended, but it lives on.
+        var isCounted = false
+    }
+
+    /// Memory without an address: of this process, or imported.
+    struct PhysicalMemory {
+        let device: Int32
+        let byteCount: Int
+        /// Of imported memory, the export it is of.
+        var origin: ExportReference?
+        var isCounted: Bool
+        var mappingCount = 0
+        var isReleased = false
+        var export: ExportReference?
     }
 
     struct Module {
@@ -50,11 +76,30 @@ struct MemoryAccount {
     var modules: [ModuleHandle: Module] = [:]
     var pools: [MemoryPoolHandle: Pool] = [:]
     var pendingFrees: [PendingFree] = []
+    var imports: [CUdeviceptr: Import] = [:]
+    var physicalMemory: [PhysicalMemoryHandle: PhysicalMemory] = [:]
+    /// Released memory that is still mapped; the driver may use its handle again.
+    var releasedMemory: [UInt64: PhysicalMemory] = [:]
+    var mappings: [CUdeviceptr: PhysicalMapping] = [:]
+    var lastReleased: UInt64 = 0
+    /// Events that other processes may open.
+    var eventExports: [EventHandle: (context: ContextHandle, reference: ExportReference)] = [:]
+    /// Exports of what has ended, which are to be taken back.
+    private var endedExports: [ExportReference] = []
     /// How each device's driver rounds.
     private var rounding: [Int32: Rounding] = [:]
 
     /// Whether something may have been given back to the driver without a call that says so.
-    var isChangingByItself: Bool { !pendingFrees.isEmpty || pools.values.contains { $0.countedBytes > 0 } }
+    var isChangingByItself: Bool {
+        !pendingFrees.isEmpty || !imports.isEmpty || physicalMemory.values.contains { $0.origin != nil }
+            || pools.values.contains { $0.countedBytes > 0 }
+    }
+
+    /// The exports of what has ended since the last time.
+    mutating func takeEndedExports() -> [ExportReference] {
+        defer { endedExports.removeAll() }
+        return endedExports
+    }
 
     func device(of context: ContextHandle) -> Int32? { contexts[context]?.device }
 
@@ -86,6 +131,7 @@ struct MemoryAccount {
     /// Forgets an allocation; it has a pool only if that still exists.
     mutating func forget(_ address: CUdeviceptr) -> Allocation? {
         guard let allocation = allocations.removeValue(forKey: address) else { return nil }
+        if let export = allocation.export { endedExports.append(export) }
         if let pool = allocation.pool { pools[pool]?.liveBytes -= roundedUp(allocation.byteCount, to: Pool.pageBytes) }
         return allocation
     }
@@ -103,6 +149,14 @@ struct MemoryAccount {
         for (address, allocation) in allocations where allocation.context == context {
             _ = forget(address)
             if allocation.pool == nil { freed += shrink(by: allocation.byteCount, on: ended.device) }
+        }
+        for (address, opened) in imports where opened.context == context {
+            imports[address] = nil
+            if opened.isCounted { freed += shrink(by: opened.byteCount, on: ended.device) }
+        }
+        for (event, exported) in eventExports where exported.context == context {
+            eventExports[event] = nil
+            endedExports.append(exported.reference)
         }
         // Contexts end when their work is done.
         for pending in pendingFrees where pending.context == context && pending.allocation.device == ended.device {

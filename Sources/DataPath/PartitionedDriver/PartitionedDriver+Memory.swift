@@ -59,7 +59,7 @@ extension PartitionedDriver {
     }
 
     /// Counts an allocation; before it is refused, memory that pools only keep is given back.
-    private func take(_ byteCount: Int, on device: Int32) -> Bool {
+    func take(_ byteCount: Int, on device: Int32) -> Bool {
         let blocks = account.withLock { $0.grow(by: byteCount, on: device) }
         if slot.take(blocks, device: Int(device)) { return true }
         if reclaim(on: device), slot.take(blocks, device: Int(device)) { return true }
@@ -77,6 +77,8 @@ extension PartitionedDriver {
         try driver.cuMemFree_v2(context, dptr: dptr)
         account.withLock { account in
             guard let allocation = account.forget(dptr) else { return }
+            // From here on it counts where it is open.
+            account.takeEndedExports().forEach(slot.withdraw)
             guard let pool = allocation.pool else {
                 let blocks = account.shrink(by: allocation.byteCount, on: allocation.device)
                 return slot.giveBack(blocks, device: Int(allocation.device))
@@ -88,6 +90,7 @@ extension PartitionedDriver {
     package func cuMemFreeAsync(
         _ context: ContextHandle, dptr: CUdeviceptr, hStream: StreamHandle
     ) throws(CUDAError) {
+        withdrawExport(of: dptr)
         try driver.cuMemFreeAsync(context, dptr: dptr, hStream: hStream)
         let allocation = account.withLock { account -> MemoryAccount.Allocation? in
             guard let allocation = account.forget(dptr) else { return nil }

@@ -132,6 +132,7 @@ package final class PartitionedDriver: Driver {
     private func forget(_ context: ContextHandle) {
         account.withLock { account in
             guard let ended = account.end(context) else { return }
+            account.takeEndedExports().forEach(slot.withdraw)
             slot.giveBack(ended.byteCount, device: Int(ended.device))
             slot.setContexts(account.contextCount(on: ended.device), device: Int(ended.device))
         }
@@ -169,6 +170,8 @@ package final class PartitionedDriver: Driver {
         guard isChangingByItself.load(ordering: .relaxed) else { return }
         account.withLock { account in
             settlePendingFrees(&account)
+            settleImports(&account)
+            settleImportedMemory(&account)
             for pool in account.pools.keys { settle(pool, &account) }
             isChangingByItself.store(account.isChangingByItself, ordering: .relaxed)
         }

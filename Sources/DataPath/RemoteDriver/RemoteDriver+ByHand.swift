@@ -92,6 +92,25 @@ extension RemoteDriver {
     }
 }
 
+extension RemoteDriver {
+    package func cuStreamBatchMemOp_v2(
+        _ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]
+    ) throws(CUDAError) {
+        guard operations.count <= StreamMemoryOperation.countMax else { throw .invalidValue }
+        let byteCount = 12 + operations.count * 24
+        try post(.cuStreamBatchMemOp_v2, context, byteCount: byteCount, stream: stream) { frame in
+            frame.write(stream.bits)
+            frame.write(UInt32(operations.count))
+            for operation in operations {
+                frame.write(operation.kind.rawValue)
+                frame.write(operation.flags)
+                frame.write(operation.address)
+                frame.write(operation.value)
+            }
+        }
+    }
+}
+
 // Copies, which travel in frames of `copyFrameBytes`.
 
 extension RemoteDriver {

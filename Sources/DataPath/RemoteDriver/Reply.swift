@@ -46,6 +46,11 @@ struct Reply {
         return withBytes { Value(littleEndian: $0.loadUnaligned(fromByteOffset: next, as: Value.self)) }
     }
 
+    mutating func read(_ type: ShareableHandle.Type) -> ShareableHandle {
+        func word() -> UInt64 { read(UInt64.self) }
+        return ShareableHandle(words: (word(), word(), word(), word(), word(), word(), word(), word()))
+    }
+
     mutating func read(_ type: Float.Type) -> Float { Float(bitPattern: read(UInt32.self)) }
 
     /// Decodes structured values; a malformed reply is CUDA_ERROR_UNKNOWN.

@@ -35,6 +35,7 @@ package final class Session {
     var streams = HandleTable<StreamHandle>()
     var events = HandleTable<EventHandle>()
     var pools = HandleTable<MemoryPoolHandle>()
+    var physicalMemory = HandleTable<PhysicalMemoryHandle>()
     var graphs = HandleTable<GraphHandle>()
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
@@ -46,6 +47,8 @@ package final class Session {
     /// Landing places that are not in use, by the client's number of their context, with which they end.
     var idleLandings: [UInt64: [UnsafeMutableRawBufferPointer]] = [:]
     let hostFunctions: HostFunctionRelay
+    /// Whether a stream has ever waited for a value in memory, which a later frame may be the one to write.
+    var hasWaitedForValues = false
     /// The failure of a call that nobody waited for; the next call that waits returns it.
     var deferredError: CUDAError?
     /// The copy whose bytes are arriving.
@@ -197,7 +200,7 @@ package final class Session {
             return
         }
         guard let call = Call(rawValue: header.call) else { throw WireError.unknownCall(header.call) }
-        if mayPostpone, hostFunctions.isBusy, Session.waitsForWork.contains(call) {
+        if mayPostpone, hostFunctions.isBusy || hasWaitedForValues, Session.waitsForWork.contains(call) {
             return try postpone(header, payload)
         }
         let wantsReply = header.flags.contains(.wantsReply)
@@ -368,6 +371,7 @@ package final class Session {
             try? driver.cuDevicePrimaryCtxRelease_v2(dev: device, context: context)
         }
         for pool in pools.all.values { try? driver.cuMemPoolDestroy(pool: pool) }
+        for memory in physicalMemory.all.values { try? driver.cuMemRelease(handle: memory) }
     }
 
     /// Primary contexts that the client holds, by device.

@@ -11,6 +11,10 @@ struct Allocation: BitwiseCopyable {
         case global
         /// Memory that the host uses at the same addresses.
         case managed
+        /// Memory that the application has put behind addresses that it has reserved.
+        case mapped
+        /// Memory of another process.
+        case imported
         /// Where a device in another process has host memory of this library.
         case view
         /// Host memory that this library allocated.
@@ -20,7 +24,7 @@ struct Allocation: BitwiseCopyable {
 
         var isOnDevice: Bool { self != .host && self != .registered }
         /// Whether its addresses are reserved while it lives.
-        var isReserved: Bool { self == .device || self == .managed || self == .view }
+        var isReserved: Bool { self == .device || self == .managed || self == .view || self == .imported }
         /// Whether the application ends it with cuMemFree.
         var isFreeable: Bool { self == .device || self == .managed }
     }
@@ -35,6 +39,8 @@ struct Allocation: BitwiseCopyable {
     var id: UInt64
     /// Handle of the pool it came from, or 0.
     var poolBits: UInt64 = 0
+    /// How often memory of another process has been opened.
+    var openCount = 0
     /// Flags of cuMemHostAlloc or cuMemHostRegister.
     var hostFlags: UInt32 = 0
     /// Where a device in another process has memory that the host uses too; 0 for all other memory.
@@ -139,6 +145,23 @@ final class AddressMap: Sendable {
         }
     }
 
+    /// Whether a range lies in mappings that follow each other without a gap.
+    func isMapped(_ address: CUdeviceptr, _ byteCount: Int) -> Bool {
+        let (end, isTooLong) = address.addingReportingOverflow(CUdeviceptr(byteCount))
+        guard !isTooLong else { return false }
+        return allocations.withLock { allocations in
+            var index = Self.firstIndex(in: allocations) { $0.end > address }
+            var next = address
+            while next < end {
+                guard index < allocations.count, allocations[index].kind == .mapped, allocations[index].base <= next
+                else { return false }
+                next = allocations[index].end
+                index += 1
+            }
+            return true
+        }
+    }
+
     /// Takes out the allocation that begins at an address, if it fulfils a condition.
     @discardableResult
     func remove(_ base: CUdeviceptr, where condition: (Allocation) -> Bool = { _ in true }) -> Allocation? {
@@ -183,8 +206,11 @@ final class AddressMap: Sendable {
         !reservesAddresses || reservations.reserve(base, byteCount)
     }
 
-    private func release(_ allocation: Allocation) {
-        if reservesAddresses { reservations.release(allocation.base, allocation.byteCount) }
+    private func release(_ allocation: Allocation) { release(allocation.base, allocation.byteCount) }
+
+    /// Lets host memory be in a range again.
+    func release(_ base: CUdeviceptr, _ byteCount: Int) {
+        if reservesAddresses { reservations.release(base, byteCount) }
     }
 
     /// The first allocation that fulfils a condition which holds for all after it too.

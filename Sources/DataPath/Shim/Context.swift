@@ -22,6 +22,7 @@ final class Context: Sendable {
     let device: Device
     let isPrimary: Bool
     let settings: Mutex<Settings>
+    let defaultStreamAttributes = StreamAttributes()
     /// Bits of the driver's handle while the context is active, else 0.
     private let active = Atomic<UInt64>(0)
     private let destroyed = Atomic<Bool>(false)

@@ -120,6 +120,7 @@ extension Shim {
         guard allocation.contains(address, byteCount) else {
             // Host memory may be registered in part: what lies behind it is still the application's.
             if allocation.kind == .registered, demand == .anything { return .pageable }
+            if allocation.kind == .mapped, byteCount > 0, memory.isMapped(address, byteCount) { return .device }
             throw .invalidValue
         }
         if allocation.deviceBase != 0 { return .shared }

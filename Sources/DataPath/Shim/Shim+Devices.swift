@@ -26,7 +26,16 @@ extension Shim {
     ) throws(CUDAError) {
         let device = try device(dev)
         guard attrib.rawValue > 0, attrib.rawValue < CU_DEVICE_ATTRIBUTE_MAX.rawValue else { throw .invalidValue }
-        try write(device.description[attrib], to: pi)
+        try write(Self.withheldAttributes.contains(attrib) ? 0 : device.description[attrib], to: pi)
+    }
+
+    /// Abilities that a device may have and whose functions are not offered: who asks goes another way.
+    private static var withheldAttributes: [CUdevice_attribute] {
+        [
+            CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED, CU_DEVICE_ATTRIBUTE_LOGICAL_ENDPOINT_MULTICAST_SUPPORTED,
+            CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED,
+            CU_DEVICE_ATTRIBUTE_DMA_BUF_MMAP_SUPPORTED, CU_DEVICE_ATTRIBUTE_HOST_ALLOC_DMA_BUF_SUPPORTED,
+        ]
     }
 
     func cuDeviceComputeCapability(

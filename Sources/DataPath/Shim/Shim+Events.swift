@@ -9,7 +9,6 @@ extension Shim {
         guard phEvent != nil, Flags & ~known == 0 else { throw .invalidValue }
         if Flags & CU_EVENT_INTERPROCESS.rawValue != 0 {
             guard Flags & CU_EVENT_DISABLE_TIMING.rawValue != 0 else { throw .invalidValue }
-            throw .notSupported
         }
         let active = try activeContext()
         let handle = try driver.cuEventCreate(active.handle, flags: Flags)

@@ -62,7 +62,9 @@ extension Shim {
         case CU_POINTER_ATTRIBUTE_BUFFER_ID: put(allocation.id)
         case CU_POINTER_ATTRIBUTE_IS_MANAGED: put(UInt32(allocation.kind == .managed ? 1 : 0))
         case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: put(allocation.device)
-        case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE,
+        case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+            put(UInt32(allocation.kind == .device && allocation.poolBits == 0 ? 1 : 0))
+        case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE,
             CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
             put(UInt32(0))
         case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: put(allocation.base)

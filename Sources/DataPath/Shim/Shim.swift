@@ -26,6 +26,8 @@ final class Shim: Sendable {
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<Pool>(.pool)
     let links = HandleTable<Link>(.link)
+    let physicalMemory = HandleTable<PhysicalMemory>(.physicalMemory)
+    let virtualMemory = Mutex(VirtualMemory())
     let graphs = HandleTable<Graph>(.graph)
     let graphNodes = HandleTable<GraphNode>(.graphNode)
     let executableGraphs = HandleTable<ExecutableGraph>(.executableGraph)

@@ -16,6 +16,7 @@ final class Stream: Sendable {
     let context: Context
     let flags: UInt32
     let priority: Int32
+    let attributes = StreamAttributes()
     private let capturing = Atomic<Bool>(false)
 
     init(bits: UInt64, id: UInt64, handle: StreamHandle, context: Context, flags: UInt32, priority: Int32) {

@@ -16,16 +16,42 @@ final class Allocation: Sendable {
     /// Whether it lies in a chunk with others, without a page between them.
     private let isPacked: Bool
     private let memory: DeviceMemory
+    /// The file behind the pages, once other processes may map them; or another process's, whose memory this is.
+    private let file: Mutex<SharedFile?>
+    private let isImported: Bool
 
-    fileprivate init(address: UInt64, mappedBytes: Int, isPacked: Bool, memory: DeviceMemory) {
+    fileprivate init(
+        address: UInt64, mappedBytes: Int, isPacked: Bool, memory: DeviceMemory, imported: SharedFile? = nil
+    ) {
         self.address = address
         self.mappedBytes = mappedBytes
         self.isPacked = isPacked
         self.memory = memory
+        file = Mutex(imported)
+        isImported = imported != nil
     }
 
     deinit {
-        if isPacked { memory.unpack(address) } else { memory.unmap(address, byteCount: mappedBytes) }
+        guard isPacked else {
+            return memory.unmap(address, byteCount: mappedBytes, countedBytes: isImported ? 0 : mappedBytes)
+        }
+        if file.withLock({ $0 != nil }) { memory.makePrivate(address, byteCount: mappedBytes) }
+        memory.unpack(address)
+    }
+
+    /// Puts a file behind the pages, which keep what is in them.
+    ///
+    /// Nothing may be writing to them meanwhile.
+    func share(byteCount: Int, device: Int) throws(CUDAError) -> SharedFile {
+        try file.withLock { file throws(CUDAError) in
+            if let file { return file }
+            let made = try SharedFile(.memory, byteCount: byteCount, device: device)
+            guard made.mappedBytes == mappedBytes, made.take(from: address),
+                made.map(at: address, byteCount: mappedBytes)
+            else { throw .outOfMemory }
+            file = made
+            return made
+        }
     }
 }
 
@@ -135,6 +161,23 @@ final class DeviceMemory: Sendable {
         return (UInt64(UInt(bitPattern: base)), byteCount)
     }
 
+    /// Counts memory that is not in the range; false when the device has no more.
+    func count(_ byteCount: Int) -> Bool {
+        state.withLock { state in
+            guard byteCount <= totalBytes - state.usedBytes else { return false }
+            state.usedBytes += byteCount
+            usage?.setUsedBytes(state.usedBytes)
+            return true
+        }
+    }
+
+    func uncount(_ byteCount: Int) {
+        state.withLock { state in
+            state.usedBytes -= byteCount
+            usage?.setUsedBytes(state.usedBytes)
+        }
+    }
+
     func contains(_ address: UInt64) -> Bool { address >= base && address - base < UInt64(rangeBytes) }
 
     var usedBytes: Int { state.withLock { $0.usedBytes } }
@@ -205,6 +248,34 @@ final class DeviceMemory: Sendable {
         return address
     }
 
+    /// Maps another process's memory.
+    ///
+    /// It counts where it was allocated.
+    func map(_ file: SharedFile) throws(CUDAError) -> Allocation {
+        let bytes = file.mappedBytes
+        let isHuge = bytes >= Self.hugePageBytes
+        let offset = state.withLock { state -> Int? in
+            guard state.guardedCount < Self.guardedMax / deviceCount else { return nil }
+            let alignment = isHuge ? Self.hugePageBytes : Self.pageBytes
+            guard let offset = state.space.take(bytes + Self.pageBytes, alignment: alignment) else { return nil }
+            state.guardedCount += 1
+            return offset
+        }
+        guard let offset else { throw .outOfMemory }
+        let address = base + UInt64(offset)
+        guard file.map(at: address, byteCount: bytes) else {
+            giveBack(address, byteCount: 0)
+            throw CUDAError(CUDA_ERROR_MAP_FAILED)
+        }
+        return Allocation(address: address, mappedBytes: bytes, isPacked: false, memory: self, imported: file)
+    }
+
+    /// Puts pages of this process alone where shared ones were.
+    fileprivate func makePrivate(_ address: UInt64, byteCount: Int) {
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
+        mmap(pointer(address), byteCount, PROT_READ | PROT_WRITE, flags, -1, 0)
+    }
+
     /// Ends a packed allocation; a chunk goes with its last one.
     fileprivate func unpack(_ address: UInt64) {
         let key = Self.hugePage(of: address)
@@ -228,14 +299,14 @@ final class DeviceMemory: Sendable {
     /// What an allocation of `byteCount` bytes takes from the device.
     static func mappedBytes(for byteCount: Int) -> Int { (byteCount + pageBytes - 1) / pageBytes * pageBytes }
 
-    fileprivate func unmap(_ address: UInt64, byteCount: Int) {
+    fileprivate func unmap(_ address: UInt64, byteCount: Int, countedBytes: Int) {
         // Mapping afresh drops the pages and the access in one step.
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
         if mmap(pointer(address), byteCount, PROT_NONE, flags, -1, 0) == MAP_FAILED {
             madvise(pointer(address), byteCount, MADV_DONTNEED)
             mprotect(pointer(address), byteCount, PROT_NONE)
         }
-        giveBack(address, byteCount: byteCount)
+        giveBack(address, byteCount: countedBytes)
     }
 
     private func giveBack(_ address: UInt64, byteCount: Int) {

@@ -12,11 +12,14 @@ final class Event: Sendable {
 
     let context: UInt64
     let flags: UInt32
+    /// Of an event that processes share, instead of the last recording.
+    let shared: SharedEvent?
     private let last = Mutex<Recording?>(nil)
 
-    init(context: UInt64, flags: UInt32) {
+    init(context: UInt64, flags: UInt32, shared: SharedEvent? = nil) {
         self.context = context
         self.flags = flags
+        self.shared = shared
     }
 
     var hasTiming: Bool { flags & CU_EVENT_DISABLE_TIMING.rawValue == 0 }

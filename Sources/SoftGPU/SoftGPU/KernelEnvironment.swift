@@ -16,6 +16,9 @@ final class KernelEnvironment: Sendable {
     /// It stays.
     private let failure = Atomic<UInt32>(0)
 
+    /// Whether the context ends, which ends its streams' waits for values.
+    private let isEnding = Atomic<Bool>(false)
+
     init(_ device: Device) {
         heap = DeviceHeap(memory: device.memory)
         usage = device.usage
@@ -25,6 +28,12 @@ final class KernelEnvironment: Sendable {
         let code = failure.load(ordering: .acquiring)
         return code == 0 ? nil : CUDAError(CUresult(code))
     }
+
+    /// Whether nothing waits for values any more.
+    var giveUpWaits: Bool { isEnding.load(ordering: .acquiring) || failure.load(ordering: .acquiring) != 0 }
+
+    /// The context ends: what its streams still wait for may never be written.
+    func beginEnd() { isEnding.store(true, ordering: .releasing) }
 
     func fail(_ error: CUDAError) {
         _ = failure.compareExchange(expected: 0, desired: error.code.rawValue, ordering: .acquiringAndReleasing)

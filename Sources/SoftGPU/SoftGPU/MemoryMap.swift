@@ -2,6 +2,17 @@
 import Driver
 import Synchronization
 
+/// What keeps the pages of a range in place while work uses them.
+protocol MemoryHolder: AnyObject, Sendable {}
+
+extension Allocation: MemoryHolder {}
+
+/// Several pieces of memory that a range lies in.
+final class MemoryGroup: MemoryHolder {
+    private let parts: [any MemoryHolder]
+    init(_ parts: [any MemoryHolder]) { self.parts = parts }
+}
+
 /// Which allocation an address belongs to, over all devices.
 ///
 /// Every address range that a call names is looked up here before anything is read or written.
@@ -10,6 +21,10 @@ final class MemoryMap: Sendable {
         case context
         /// Memory that goes back to a pool.
         case pool(MemoryPool)
+        /// Another process; the application closes it.
+        case imported
+        /// Memory that was put behind reserved addresses; the application unmaps it.
+        case mapping
         /// A variable of the module of this handle; the application cannot free it.
         case module(UInt64)
     }
@@ -23,12 +38,15 @@ final class MemoryMap: Sendable {
         /// The handle of the context that made it and with which it ends at the latest.
         let context: UInt64
         /// The mapped pages; several variables share one.
-        let allocation: Allocation
+        let allocation: any MemoryHolder
         /// A free has been enqueued: it cannot be freed twice.
         var isFreePending = false
 
         var isFreeable: Bool {
-            if case .module = owner { false } else { !isFreePending }
+            switch owner {
+            case .module, .imported, .mapping: false
+            case .context, .pool: !isFreePending
+            }
         }
     }
 
@@ -36,18 +54,37 @@ final class MemoryMap: Sendable {
 
     func insert(_ entry: Entry) { entries.withLock { $0.insert(entry) } }
 
-    /// The allocation in which all of the range lies.
+    /// The allocation in which all of the range lies, or the mappings that follow each other in it.
     ///
     /// CUDA_ERROR_INVALID_VALUE without one.
-    func allocation(at address: UInt64, byteCount: Int) throws(CUDAError) -> Allocation {
-        let found = entries.withLock { entries -> Allocation? in
+    func allocation(at address: UInt64, byteCount: Int) throws(CUDAError) -> any MemoryHolder {
+        let found = entries.withLock { entries -> (any MemoryHolder)? in
             guard let entry = entries.last(upTo: address) else { return nil }
             let offset = address - entry.address
-            guard offset <= UInt64(entry.byteCount), byteCount <= entry.byteCount - Int(offset) else { return nil }
-            return entry.allocation
+            guard offset <= UInt64(entry.byteCount) else { return nil }
+            if byteCount <= entry.byteCount - Int(offset) { return entry.allocation }
+            guard case .mapping = entry.owner, offset < UInt64(entry.byteCount) else { return nil }
+            var parts = [entry.allocation]
+            var end = entry.address + UInt64(entry.byteCount)
+            while end - address < UInt64(byteCount) {
+                guard let next = entries.last(upTo: end), next.address == end, case .mapping = next.owner else {
+                    return nil
+                }
+                parts.append(next.allocation)
+                end += UInt64(next.byteCount)
+            }
+            return MemoryGroup(parts)
         }
         guard let found else { throw .invalidValue }
         return found
+    }
+
+    /// What begins at `address`; nil when nothing does.
+    func entry(at address: UInt64) -> Entry? {
+        entries.withLock { entries in
+            guard let entry = entries.last(upTo: address), entry.address == address else { return nil }
+            return entry
+        }
     }
 
     /// Takes out what begins at `address`, whether or not a free has been announced.

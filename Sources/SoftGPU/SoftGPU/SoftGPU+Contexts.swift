@@ -74,6 +74,7 @@ extension SoftGPU {
     /// Ends a context with everything in it, after its work is done.
     private func end(_ context: Context) {
         guard forget(context) else { return }
+        context.environment.beginEnd()
         context.waitForAll()
         graphs.removeAll { $0.context == context.bits }
         streams.removeAll { $0.context == context.bits }
@@ -83,8 +84,11 @@ extension SoftGPU {
             module.unload()
         }
         for entry in memoryMap.removeAll(where: { $0.context == context.bits }) {
-            if case .pool(let pool) = entry.owner { pool.release(entry.allocation) }
+            if case .pool(let pool) = entry.owner, let allocation = entry.allocation as? Allocation {
+                pool.release(allocation)
+            }
         }
+        forgetImports(of: context)
         context.noteSynchronization()
         context.clear()
     }

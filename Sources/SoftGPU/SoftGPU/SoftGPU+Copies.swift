@@ -107,7 +107,7 @@ extension SoftGPU {
         return byteCount == 0 ? nil : byteCount
     }
 
-    func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, Allocation) {
+    func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, any MemoryHolder) {
         var span = 0
         guard let found = Box(box, extent, span: &span) else { throw .invalidValue }
         return (found, try memoryMap.allocation(at: UInt64(box.address), byteCount: span))
@@ -117,7 +117,7 @@ extension SoftGPU {
 
     /// Copies the application's bytes, which lie without gaps and are its own again when this returns.
     private func send(
-        _ source: UnsafeRawBufferPointer, to target: Box, _ extent: Extent, holding memory: Allocation,
+        _ source: UnsafeRawBufferPointer, to target: Box, _ extent: Extent, holding memory: any MemoryHolder,
         _ stream: Stream, _ context: Context
     ) {
         let host = UInt64(UInt(bitPattern: source.baseAddress))
@@ -141,7 +141,7 @@ extension SoftGPU {
 
     /// Copies to the application and returns when that is done.
     private func fetch(
-        _ copy: Copy, holding memory: Allocation, _ stream: Stream, _ context: Context
+        _ copy: Copy, holding memory: any MemoryHolder, _ stream: Stream, _ context: Context
     ) throws(CUDAError) {
         if context.keepOrder(stream) || !stream.performIfIdle(copy.perform) {
             let position = stream.submit(.task { withExtendedLifetime(memory) { copy.perform() } })
@@ -153,7 +153,7 @@ extension SoftGPU {
     }
 
     private func enqueue(
-        _ copy: Copy, holding target: Allocation, _ source: Allocation, byteCount: Int, _ stream: Stream,
+        _ copy: Copy, holding target: any MemoryHolder, _ source: any MemoryHolder, byteCount: Int, _ stream: Stream,
         _ context: Context
     ) {
         perform(byteCount: byteCount, stream, context) {

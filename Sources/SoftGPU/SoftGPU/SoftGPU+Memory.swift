@@ -51,7 +51,9 @@ extension SoftGPU {
     /// Ends an allocation whose free was begun.
     private func finishFree(_ entry: MemoryMap.Entry) {
         guard (try? memoryMap.remove(at: entry.address)) != nil else { return }
-        if case .pool(let pool) = entry.owner { pool.release(entry.allocation) }
+        if case .pool(let pool) = entry.owner, let allocation = entry.allocation as? Allocation {
+            pool.release(allocation)
+        }
     }
 
     // MARK: In the order of streams

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 package import Driver
+import Glibc
 
 /// Streams and events.
 extension SoftGPU {
@@ -43,7 +44,12 @@ extension SoftGPU {
         let stream = try self.stream(hStream, in: context)
         // CU_EVENT_WAIT_EXTERNAL, which is 1, is for captured graphs.
         guard flags == 0 else { throw .invalidValue }
-        guard let recording = try event(hEvent).recording, !recording.position.isReached else { return }
+        let event = try event(hEvent)
+        if let shared = event.shared {
+            if !shared.isReached { context.enqueue(stream, .waitForValue(shared.wait)) }
+            return
+        }
+        guard let recording = event.recording, !recording.position.isReached else { return }
         context.enqueue(stream, .wait(recording.position))
     }
 
@@ -52,13 +58,19 @@ extension SoftGPU {
     package func cuEventCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> EventHandle {
         let context = try self.context(context)
         let known = CU_EVENT_BLOCKING_SYNC.rawValue | CU_EVENT_DISABLE_TIMING.rawValue
-        // Events of several processes are not supported.
         guard flags & ~(known | CU_EVENT_INTERPROCESS.rawValue) == 0 else { throw .invalidValue }
-        guard flags & CU_EVENT_INTERPROCESS.rawValue == 0 else { throw .notSupported }
+        guard flags & CU_EVENT_INTERPROCESS.rawValue != 0 else { return try makeEvent(context, flags) }
+        guard flags & CU_EVENT_DISABLE_TIMING.rawValue != 0 else { throw .invalidValue }
+        return try makeEvent(context, flags, try SharedEvent())
+    }
+
+    func makeEvent(
+        _ context: Context, _ flags: UInt32, _ shared: SharedEvent? = nil
+    ) throws(CUDAError) -> EventHandle {
         var bits: UInt64 = 0
         _ = try events.insert { handle in
             bits = handle
-            return Event(context: context.bits, flags: flags)
+            return Event(context: context.bits, flags: flags, shared: shared)
         }
         return EventHandle(bits: bits)
     }
@@ -78,6 +90,11 @@ extension SoftGPU {
         guard event.context == context.bits else { throw .invalidHandle }
         // CU_EVENT_RECORD_EXTERNAL, which is 1, is for captured graphs.
         guard flags == 0 else { throw .invalidValue }
+        if let shared = event.shared {
+            let number = shared.record()
+            context.enqueue(stream, .housekeeping { shared.reach(number) })
+            return
+        }
         let timestamp = Timestamp()
         let isOrdered = !context.keepOrder(stream)
         if isOrdered, stream.performIfIdle(timestamp.take) {
@@ -89,14 +106,22 @@ extension SoftGPU {
 
     package func cuEventQuery(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
         let context = try self.context(context)
-        guard let recording = try event(hEvent).recording else { return }
+        let event = try event(hEvent)
+        if let shared = event.shared, !shared.isReached { throw .notReady }
+        guard let recording = event.recording else { return }
         guard recording.position.isReached else { throw .notReady }
         try context.checkHealth()
     }
 
     package func cuEventSynchronize(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
         let context = try self.context(context)
-        guard let recording = try event(hEvent).recording else { return }
+        let event = try event(hEvent)
+        if let shared = event.shared {
+            while !shared.isReached, !context.environment.giveUpWaits { usleep(50) }
+            context.noteSynchronization()
+            return try context.checkHealth()
+        }
+        guard let recording = event.recording else { return }
         context.wait(for: recording.position)
         try context.checkHealth()
     }

@@ -20,6 +20,9 @@ package final class SoftGPU: Driver {
     let streams = HandleTable<Stream>(.stream)
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<MemoryPool>(.pool)
+    let physicalMemory = HandleTable<PhysicalMemory>(.physicalMemory)
+    let virtualMemory = VirtualMemory()
+    let imports = Mutex<[ShareableHandle: Import]>([:])
     let graphs = HandleTable<PlannedGraph>(.graph)
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)

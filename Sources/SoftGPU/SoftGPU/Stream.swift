@@ -147,6 +147,10 @@ final class Stream: @unchecked Sendable {
                     // From a successful call on the stream may already be drained by another thread.
                     if position.stream.resume(self, at: position.sequence) { return }
                 }
+                if case .waitForValue(let value) = draining.works[next], !isOver(value) {
+                    setComputing(false)
+                    return scheduler.resume(self) { [self] in isOver(value) }
+                }
                 // What the work held is released before anybody can see that it is done.
                 perform(draining.takeWork(at: next))
                 next += 1
@@ -186,9 +190,12 @@ final class Stream: @unchecked Sendable {
             setComputing(false)
             body()
         case .stamp(let timestamp): timestamp.take()
-        case .wait, .done: break
+        case .wait, .waitForValue, .done: break
         }
     }
+
+    /// Whether a wait for a value is over: it is there, or its context has failed or ends.
+    private func isOver(_ value: AwaitedValue) -> Bool { environment.giveUpWaits || value.isThere }
 
     /// Tells the device that kernels run, or no longer.
     ///

@@ -49,6 +49,8 @@ final class StreamScheduler: Sendable {
     private let state = Monitor(State())
     /// The number of ready streams, for the thread that polls.
     private let readyCount = Atomic<Int>(0)
+    /// Who looks at the values that streams wait for, from the first of them on.
+    private let watch = Mutex<ValueWatch?>(nil)
 
     /// Has a stream drained by one of the threads.
     func schedule(_ stream: Stream) {
@@ -68,6 +70,17 @@ final class StreamScheduler: Sendable {
         }
     }
 
+    /// Has a stream drained again when its wait for a value is over.
+    func resume(_ stream: Stream, when isOver: @escaping @Sendable () -> Bool) {
+        let watch = watch.withLock { watch in
+            if let watch { return watch }
+            let made = ValueWatch(self)
+            watch = made
+            return made
+        }
+        watch.resume(stream, when: isOver)
+    }
+
     /// Ends the threads once no stream is ready.
     func stop() {
         state.withLock { $0.isStopped = true }
@@ -75,29 +88,15 @@ final class StreamScheduler: Sendable {
     }
 
     private func startThread() -> Bool {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        pthread_attr_setstacksize(&attributes, Self.stackBytes)
-        // The application's signals are for its own threads; faults of kernels must arrive.
-        var mask = sigset_t()
-        var before = sigset_t()
-        sigfillset(&mask)
-        for fault in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT] { sigdelset(&mask, fault) }
-        pthread_sigmask(SIG_SETMASK, &mask, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var thread = pthread_t()
         let scheduler = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &thread, &attributes,
+        let started = startDetachedThread(
             { scheduler in
                 guard let scheduler else { return nil }
                 Unmanaged<StreamScheduler>.fromOpaque(scheduler).takeRetainedValue().work()
                 return nil
             }, scheduler.toOpaque())
-        if status != 0 { scheduler.release() }
-        return status == 0
+        if !started { scheduler.release() }
+        return started
     }
 
     private func work() {
@@ -143,4 +142,25 @@ final class StreamScheduler: Sendable {
             return nil
         }
     }
+}
+
+/// Starts a thread for the work of streams; false when there is none to be had.
+func startDetachedThread(
+    _ body: @escaping @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
+    _ argument: UnsafeMutableRawPointer
+) -> Bool {
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    pthread_attr_setstacksize(&attributes, StreamScheduler.stackBytes)
+    // The application's signals are for its own threads; faults of kernels must arrive.
+    var mask = sigset_t()
+    var before = sigset_t()
+    sigfillset(&mask)
+    for fault in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT] { sigdelset(&mask, fault) }
+    pthread_sigmask(SIG_SETMASK, &mask, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    var thread = pthread_t()
+    return pthread_create(&thread, &attributes, body, argument) == 0
 }

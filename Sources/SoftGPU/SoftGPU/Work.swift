@@ -14,6 +14,8 @@ enum Work: Sendable {
     case stamp(Timestamp)
     /// Goes on when another stream has come as far.
     case wait(StreamPosition)
+    /// Goes on when memory has a value; left out once the context has failed.
+    case waitForValue(AwaitedValue)
     /// Has been done; what it held is released.
     case done
 }

@@ -133,6 +133,12 @@ long csystem_receive_descriptors(
     return received;
 }
 
+long csystem_peer_user(int socket) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? (long)peer.uid : -1;
+}
+
 int csystem_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC); }
 
 int csystem_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

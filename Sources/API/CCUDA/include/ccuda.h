@@ -561,6 +561,39 @@ typedef enum CUlaunchAttributeID {
     CU_LAUNCH_ATTRIBUTE_SHARED_MEMORY_MODE = 18,
 } CUlaunchAttributeID;
 
+typedef CUlaunchAttributeID CUstreamAttrID;
+
+typedef enum CUstreamWaitValue_flags {
+    CU_STREAM_WAIT_VALUE_GEQ = 0x0,
+    CU_STREAM_WAIT_VALUE_EQ = 0x1,
+    CU_STREAM_WAIT_VALUE_AND = 0x2,
+    CU_STREAM_WAIT_VALUE_NOR = 0x3,
+    CU_STREAM_WAIT_VALUE_FLUSH = 1 << 30,
+} CUstreamWaitValue_flags;
+
+typedef enum CUstreamWriteValue_flags {
+    CU_STREAM_WRITE_VALUE_DEFAULT = 0x0,
+    CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER = 0x1,
+} CUstreamWriteValue_flags;
+
+typedef enum CUstreamBatchMemOpType {
+    CU_STREAM_MEM_OP_WAIT_VALUE_32 = 1,
+    CU_STREAM_MEM_OP_WRITE_VALUE_32 = 2,
+    CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES = 3,
+    CU_STREAM_MEM_OP_WAIT_VALUE_64 = 4,
+    CU_STREAM_MEM_OP_WRITE_VALUE_64 = 5,
+    CU_STREAM_MEM_OP_BARRIER = 6,
+} CUstreamBatchMemOpType;
+
+typedef enum CUflushGPUDirectRDMAWritesTarget {
+    CU_FLUSH_GPU_DIRECT_RDMA_WRITES_TARGET_CURRENT_CTX = 0,
+} CUflushGPUDirectRDMAWritesTarget;
+
+typedef enum CUflushGPUDirectRDMAWritesScope {
+    CU_FLUSH_GPU_DIRECT_RDMA_WRITES_TO_OWNER = 100,
+    CU_FLUSH_GPU_DIRECT_RDMA_WRITES_TO_ALL_DEVICES = 200,
+} CUflushGPUDirectRDMAWritesScope;
+
 typedef enum CUarray_format {
     CU_AD_FORMAT_UNSIGNED_INT8 = 0x01,
     CU_AD_FORMAT_UNSIGNED_INT16 = 0x02,
@@ -724,6 +757,35 @@ typedef struct CUmemPoolProps {
     unsigned char reserved[53];
 } CUmemPoolProps;
 
+typedef unsigned long long CUmemGenericAllocationHandle;
+
+typedef enum CUmemAllocationGranularity_flags {
+    CU_MEM_ALLOC_GRANULARITY_MINIMUM = 0x0,
+    CU_MEM_ALLOC_GRANULARITY_RECOMMENDED = 0x1,
+} CUmemAllocationGranularity_flags;
+
+typedef struct CUmemAllocationFlags {
+    unsigned char compressionType;
+    unsigned char gpuDirectRDMACapable;
+    unsigned short usage;
+    unsigned char reserved[4];
+} CUmemAllocationFlags;
+
+typedef struct CUmemAllocationProp {
+    CUmemAllocationType type;
+    CUmemAllocationHandleType requestedHandleTypes;
+    CUmemLocation location;
+    void *win32HandleMetaData;
+    CUmemAllocationFlags allocFlags;
+} CUmemAllocationProp;
+
+typedef struct CUipcMemHandle { char reserved[64]; } CUipcMemHandle;
+typedef struct CUipcEventHandle { char reserved[64]; } CUipcEventHandle;
+
+typedef enum CUipcMem_flags {
+    CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS = 0x1,
+} CUipcMem_flags;
+
 typedef struct CUexecAffinityParam {
     CUexecAffinityType type;
     unsigned int smCount;
@@ -745,6 +807,28 @@ typedef union CUlaunchAttributeValue {
     } clusterDim;
     int priority;
 } CUlaunchAttributeValue;
+
+typedef CUlaunchAttributeValue CUstreamAttrValue;
+
+// What waits and writes have in common: every member begins like this one, and all have the size of the padding.
+typedef struct CUstreamMemOpValueParams {
+    CUstreamBatchMemOpType operation;
+    CUdeviceptr address;
+    cuuint64_t value;
+    unsigned int flags;
+    CUdeviceptr alias;
+} CUstreamMemOpValueParams;
+
+typedef union CUstreamBatchMemOpParams {
+    CUstreamBatchMemOpType operation;
+    CUstreamMemOpValueParams waitValue;
+    CUstreamMemOpValueParams writeValue;
+    struct {
+        CUstreamBatchMemOpType operation;
+        unsigned int flags;
+    } memoryBarrier;
+    cuuint64_t pad[6];
+} CUstreamBatchMemOpParams;
 
 typedef struct CUlaunchAttribute {
     CUlaunchAttributeID id;

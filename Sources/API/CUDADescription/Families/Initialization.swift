@@ -2,7 +2,9 @@
 
 let initializationFunctions: [Function] = [
     Function("cuDriverGetVersion", 2020, "int *driverVersion", needsInit: false),
-    Function("cuFlushGPUDirectRDMAWrites", 11030, absent: .later),
+    Function(
+        "cuFlushGPUDirectRDMAWrites", 11030,
+        "CUflushGPUDirectRDMAWritesTarget target, CUflushGPUDirectRDMAWritesScope scope"),
     Function("cuGetErrorName", 6000, "CUresult error, const char **pStr", needsInit: false),
     Function("cuGetErrorString", 6000, "CUresult error, const char **pStr", needsInit: false),
     Function("cuGetExportTable", 3000, "const void **ppExportTable, const CUuuid *pExportTableId", needsInit: false),

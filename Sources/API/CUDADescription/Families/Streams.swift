@@ -7,8 +7,14 @@ let streamsFunctions: [Function] = [
     Function(
         "cuStreamAttachMemAsync", 6000, "CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags",
         perThread: .ptsz(7000)),
-    Function("cuStreamBatchMemOp", 8000, absent: .later, perThread: .ptsz(8000)),
-    Function("cuStreamBatchMemOp_v2", 11070, absent: .later, perThread: .ptsz(11070)),
+    Function(
+        "cuStreamBatchMemOp", 8000,
+        "CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray, unsigned int flags",
+        perThread: .ptsz(8000)),
+    Function(
+        "cuStreamBatchMemOp_v2", 11070,
+        "CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray, unsigned int flags",
+        perThread: .ptsz(11070)),
     Function("cuStreamBeginCapture", 10000, "CUstream hStream", perThread: .ptsz(10000)),
     Function("cuStreamBeginCaptureToCig", 13010, absent: .graphics, perThread: .ptsz(13010)),
     Function(
@@ -17,14 +23,16 @@ let streamsFunctions: [Function] = [
         perThread: .ptsz(12030)),
     Function("cuStreamBeginCapture_v2", 10010, "CUstream hStream, CUstreamCaptureMode mode", perThread: .ptsz(10010)),
     Function("cuStreamBeginRecaptureToGraph", 13030, absent: .recapture, perThread: .ptsz(13030)),
-    Function("cuStreamCopyAttributes", 11000, absent: .later, perThread: .ptsz(11000)),
+    Function("cuStreamCopyAttributes", 11000, "CUstream dst, CUstream src", perThread: .ptsz(11000)),
     Function("cuStreamCreate", 2000, "CUstream *phStream, unsigned int Flags"),
     Function("cuStreamCreateWithPriority", 5050, "CUstream *phStream, unsigned int flags, int priority"),
     Function("cuStreamDestroy", 2000, sameAs: "cuStreamDestroy_v2"),
     Function("cuStreamDestroy_v2", 4000, "CUstream hStream"),
     Function("cuStreamEndCapture", 10000, "CUstream hStream, CUgraph *phGraph", perThread: .ptsz(10000)),
     Function("cuStreamEndCaptureToCig", 13010, absent: .graphics, perThread: .ptsz(13010)),
-    Function("cuStreamGetAttribute", 11000, absent: .later, perThread: .ptsz(11000)),
+    Function(
+        "cuStreamGetAttribute", 11000,
+        "CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value_out", perThread: .ptsz(11000)),
     Function(
         "cuStreamGetCaptureInfo", 10010,
         "CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out", perThread: .ptsz(10010)),
@@ -50,7 +58,9 @@ let streamsFunctions: [Function] = [
         "cuStreamIsCapturing", 10000,
         "CUstream hStream, CUstreamCaptureStatus *captureStatus", perThread: .ptsz(10000)),
     Function("cuStreamQuery", 2000, "CUstream hStream", perThread: .ptsz(7000)),
-    Function("cuStreamSetAttribute", 11000, absent: .later, perThread: .ptsz(11000)),
+    Function(
+        "cuStreamSetAttribute", 11000,
+        "CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *value", perThread: .ptsz(11000)),
     Function("cuStreamSynchronize", 2000, "CUstream hStream", perThread: .ptsz(7000)),
     Function(
         "cuStreamUpdateCaptureDependencies", 11030,
@@ -63,13 +73,29 @@ let streamsFunctions: [Function] = [
     Function(
         "cuStreamWaitEvent", 3020,
         "CUstream hStream, CUevent hEvent, unsigned int Flags", perThread: .ptsz(7000)),
-    Function("cuStreamWaitValue32", 8000, absent: .later, perThread: .ptsz(8000)),
-    Function("cuStreamWaitValue32_v2", 11070, absent: .later, perThread: .ptsz(11070)),
-    Function("cuStreamWaitValue64", 9000, absent: .later, perThread: .ptsz(9000)),
-    Function("cuStreamWaitValue64_v2", 11070, absent: .later, perThread: .ptsz(11070)),
-    Function("cuStreamWriteValue32", 8000, absent: .later, perThread: .ptsz(8000)),
-    Function("cuStreamWriteValue32_v2", 11070, absent: .later, perThread: .ptsz(11070)),
-    Function("cuStreamWriteValue64", 9000, absent: .later, perThread: .ptsz(9000)),
-    Function("cuStreamWriteValue64_v2", 11070, absent: .later, perThread: .ptsz(11070)),
+    Function(
+        "cuStreamWaitValue32", 8000,
+        "CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags", perThread: .ptsz(8000)),
+    Function(
+        "cuStreamWaitValue32_v2", 11070,
+        "CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags", perThread: .ptsz(11070)),
+    Function(
+        "cuStreamWaitValue64", 9000,
+        "CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags", perThread: .ptsz(9000)),
+    Function(
+        "cuStreamWaitValue64_v2", 11070,
+        "CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags", perThread: .ptsz(11070)),
+    Function(
+        "cuStreamWriteValue32", 8000,
+        "CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags", perThread: .ptsz(8000)),
+    Function(
+        "cuStreamWriteValue32_v2", 11070,
+        "CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags", perThread: .ptsz(11070)),
+    Function(
+        "cuStreamWriteValue64", 9000,
+        "CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags", perThread: .ptsz(9000)),
+    Function(
+        "cuStreamWriteValue64_v2", 11070,
+        "CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags", perThread: .ptsz(11070)),
     Function("cuThreadExchangeStreamCaptureMode", 10010, "CUstreamCaptureMode *mode"),
 ]

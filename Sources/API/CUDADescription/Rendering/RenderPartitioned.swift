@@ -19,7 +19,10 @@ package let partitionedByHand: Set<String> = [
     "cuLaunchHostFunc", "cuMemAlloc_v2", "cuMemAllocPitch_v2", "cuMemFree_v2", "cuMemGetInfo_v2", "cuMemAllocAsync",
     "cuMemAllocFromPoolAsync",
     "cuMemFreeAsync", "cuMemPoolCreate", "cuMemPoolDestroy", "cuMemPoolTrimTo", "cuDeviceGetDefaultMemPool",
-    "cuStreamSynchronize", "cuEventSynchronize", "cuGraphInstantiate", "cuGraphExecDestroy",
+    "cuStreamSynchronize", "cuEventSynchronize", "cuEventDestroy_v2", "cuIpcGetMemHandle", "cuIpcOpenMemHandle_v2",
+    "cuIpcCloseMemHandle", "cuIpcGetEventHandle", "cuIpcOpenEventHandle", "cuGraphInstantiate", "cuGraphExecDestroy",
+    "cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemGetAllocationGranularity",
+    "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle",
 ]
 
 extension DriverCall {

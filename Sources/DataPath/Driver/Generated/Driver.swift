@@ -213,4 +213,58 @@ package protocol Driver: Sendable {
 
     /// Ends an executable graph; what was launched goes on to its end.
     func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError)
+
+    /// Enqueues writes of values and waits for them, in this order.
+    func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]) throws(CUDAError)
+
+    /// Sets an attribute of a stream (a CUstreamAttrID), given as the bytes of its CUstreamAttrValue.
+    func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError)
+
+    /// Makes what other devices have written to the context's memory visible.
+    func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError)
+
+    /// A handle by which another process opens an allocation, which begins at `dptr`.
+    func cuIpcGetMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle
+
+    /// Opens another process's memory and tells its size; the same handle again gives the same address.
+    func cuIpcOpenMemHandle_v2(_ context: ContextHandle, handle: ShareableHandle, flags: UInt32) throws(CUDAError) -> (dptr: CUdeviceptr, bytesize: Int)
+
+    /// Closes another process's memory, when it has been closed as often as opened.
+    func cuIpcCloseMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError)
+
+    /// A handle by which another process opens an event, which was made for that.
+    func cuIpcGetEventHandle(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) -> ShareableHandle
+
+    /// Opens another process's event.
+    func cuIpcOpenEventHandle(_ context: ContextHandle, handle: ShareableHandle) throws(CUDAError) -> EventHandle
+
+    /// Reserves addresses, at `addr` if they are free there and it is not 0.
+    func cuMemAddressReserve(size: Int, alignment: Int, addr: CUdeviceptr, flags: UInt64) throws(CUDAError) -> CUdeviceptr
+
+    /// Gives reserved addresses back, in which nothing is mapped.
+    func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError)
+
+    /// Allocates memory of a device without an address; `allocFlags` are the bytes of CUmemAllocationFlags.
+    func cuMemCreate(size: Int, device: Int32, handleTypes: UInt32, allocFlags: UInt64) throws(CUDAError) -> PhysicalMemoryHandle
+
+    /// Gives up memory; it goes when it is mapped nowhere.
+    func cuMemRelease(handle: PhysicalMemoryHandle) throws(CUDAError)
+
+    /// Puts memory behind reserved addresses, without access.
+    func cuMemMap(ptr: CUdeviceptr, size: Int, offset: Int, handle: PhysicalMemoryHandle, flags: UInt64) throws(CUDAError)
+
+    /// Takes the memory behind addresses away: whole mappings.
+    func cuMemUnmap(ptr: CUdeviceptr, size: Int) throws(CUDAError)
+
+    /// Says what a device may do (CUmemAccess_flags) with mapped addresses.
+    func cuMemSetAccess(ptr: CUdeviceptr, size: Int, device: Int32, flags: UInt32) throws(CUDAError)
+
+    /// The bytes of which sizes and addresses of such memory are multiples.
+    func cuMemGetAllocationGranularity(device: Int32, handleTypes: UInt32, allocFlags: UInt64, option: UInt32) throws(CUDAError) -> Int
+
+    /// A handle by which another process imports the memory, which was made for that.
+    func cuMemExportToShareableHandle(handle: PhysicalMemoryHandle) throws(CUDAError) -> ShareableHandle
+
+    /// Imports another process's memory.
+    func cuMemImportFromShareableHandle(shareableHandle: ShareableHandle) throws(CUDAError) -> PhysicalMemoryHandle
 }

@@ -50,6 +50,12 @@ struct HostFunctions: Sendable {
     let cuEventQuery: (@convention(c) (UInt64) -> CUresult)?
     let cuEventSynchronize: (@convention(c) (UInt64) -> CUresult)?
     let cuEventElapsedTime_v2: (@convention(c) (UnsafeMutablePointer<Float>?, UInt64, UInt64) -> CUresult)?
+    let cuFlushGPUDirectRDMAWrites: (@convention(c) (UInt32, UInt32) -> CUresult)?
+    let cuIpcCloseMemHandle: (@convention(c) (CUdeviceptr) -> CUresult)?
+    let cuMemAddressReserve: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, Int, Int, CUdeviceptr, UInt64) -> CUresult)?
+    let cuMemAddressFree: (@convention(c) (CUdeviceptr, Int) -> CUresult)?
+    let cuMemMap: (@convention(c) (CUdeviceptr, Int, Int, UInt64, UInt64) -> CUresult)?
+    let cuMemUnmap: (@convention(c) (CUdeviceptr, Int) -> CUresult)?
 
     init(_ library: borrowing DriverLibrary) {
         cuDevicePrimaryCtxRetain = library.function("cuDevicePrimaryCtxRetain")
@@ -96,6 +102,12 @@ struct HostFunctions: Sendable {
         cuEventQuery = library.function("cuEventQuery")
         cuEventSynchronize = library.function("cuEventSynchronize")
         cuEventElapsedTime_v2 = library.function("cuEventElapsedTime_v2")
+        cuFlushGPUDirectRDMAWrites = library.function("cuFlushGPUDirectRDMAWrites")
+        cuIpcCloseMemHandle = library.function("cuIpcCloseMemHandle")
+        cuMemAddressReserve = library.function("cuMemAddressReserve")
+        cuMemAddressFree = library.function("cuMemAddressFree")
+        cuMemMap = library.function("cuMemMap")
+        cuMemUnmap = library.function("cuMemUnmap")
     }
 }
 
@@ -390,5 +402,39 @@ extension HostDriver {
         var pMilliseconds: Float = 0
         try check(function(&pMilliseconds, hStart.bits, hEnd.bits))
         return pMilliseconds
+    }
+
+    package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
+        guard let function = functions.cuFlushGPUDirectRDMAWrites else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(target, scope))
+    }
+
+    package func cuIpcCloseMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
+        guard let function = functions.cuIpcCloseMemHandle else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(dptr))
+    }
+
+    package func cuMemAddressReserve(size: Int, alignment: Int, addr: CUdeviceptr, flags: UInt64) throws(CUDAError) -> CUdeviceptr {
+        guard let function = functions.cuMemAddressReserve else { throw .notSupported }
+        var ptr: CUdeviceptr = 0
+        try check(function(&ptr, size, alignment, addr, flags))
+        return ptr
+    }
+
+    package func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
+        guard let function = functions.cuMemAddressFree else { throw .notSupported }
+        try check(function(ptr, size))
+    }
+
+    package func cuMemMap(ptr: CUdeviceptr, size: Int, offset: Int, handle: PhysicalMemoryHandle, flags: UInt64) throws(CUDAError) {
+        guard let function = functions.cuMemMap else { throw .notSupported }
+        try check(function(ptr, size, offset, handle.bits, flags))
+    }
+
+    package func cuMemUnmap(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
+        guard let function = functions.cuMemUnmap else { throw .notSupported }
+        try check(function(ptr, size))
     }
 }

@@ -141,10 +141,6 @@ extension PartitionedDriver {
         try driver.cuEventCreate(context, flags: flags)
     }
 
-    package func cuEventDestroy_v2(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
-        try driver.cuEventDestroy_v2(context, hEvent: hEvent)
-    }
-
     package func cuEventRecordWithFlags(_ context: ContextHandle, hEvent: EventHandle, hStream: StreamHandle, flags: UInt32) throws(CUDAError) {
         try driver.cuEventRecordWithFlags(context, hEvent: hEvent, hStream: hStream, flags: flags)
     }
@@ -163,5 +159,25 @@ extension PartitionedDriver {
 
     package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
         try driver.cuGraphLaunch(context, hGraphExec: hGraphExec, hStream: hStream)
+    }
+
+    package func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]) throws(CUDAError) {
+        try driver.cuStreamBatchMemOp_v2(context, stream: stream, operations: operations)
+    }
+
+    package func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError) {
+        try driver.cuStreamSetAttribute(context, hStream: hStream, attr: attr, value: value)
+    }
+
+    package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
+        try driver.cuFlushGPUDirectRDMAWrites(context, target: target, scope: scope)
+    }
+
+    package func cuMemAddressReserve(size: Int, alignment: Int, addr: CUdeviceptr, flags: UInt64) throws(CUDAError) -> CUdeviceptr {
+        try driver.cuMemAddressReserve(size: size, alignment: alignment, addr: addr, flags: flags)
+    }
+
+    package func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
+        try driver.cuMemAddressFree(ptr: ptr, size: size)
     }
 }

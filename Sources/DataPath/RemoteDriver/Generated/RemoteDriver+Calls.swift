@@ -366,4 +366,142 @@ extension RemoteDriver {
             frame.write(hGraphExec.bits)
         }
     }
+
+    package func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError) {
+        try post(.cuStreamSetAttribute, context, byteCount: 12, stream: hStream, block: value) { frame in
+            frame.write(hStream.bits)
+            frame.write(attr)
+        }
+    }
+
+    package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {
+        _ = try call(.cuFlushGPUDirectRDMAWrites, context, byteCount: 8) { frame in
+            frame.write(target)
+            frame.write(scope)
+        }
+    }
+
+    package func cuIpcGetMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuIpcGetMemHandle, context, byteCount: 8) { frame in
+            frame.write(dptr)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuIpcOpenMemHandle_v2(_ context: ContextHandle, handle: ShareableHandle, flags: UInt32) throws(CUDAError) -> (dptr: CUdeviceptr, bytesize: Int) {
+        var reply = try call(.cuIpcOpenMemHandle_v2, context, byteCount: 68) { frame in
+            frame.write(handle)
+            frame.write(flags)
+        }
+        return (reply.read(CUdeviceptr.self), reply.read(Int.self))
+    }
+
+    package func cuIpcCloseMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
+        _ = try call(.cuIpcCloseMemHandle, context, byteCount: 8) { frame in
+            frame.write(dptr)
+        }
+    }
+
+    package func cuIpcGetEventHandle(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuIpcGetEventHandle, context, byteCount: 8) { frame in
+            frame.write(hEvent.bits)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuIpcOpenEventHandle(_ context: ContextHandle, handle: ShareableHandle) throws(CUDAError) -> EventHandle {
+        let made = EventHandle(bits: newHandle())
+        _ = try call(.cuIpcOpenEventHandle, context, byteCount: 72) { frame in
+            frame.write(made.bits)
+            frame.write(handle)
+        }
+        return made
+    }
+
+    package func cuMemAddressReserve(size: Int, alignment: Int, addr: CUdeviceptr, flags: UInt64) throws(CUDAError) -> CUdeviceptr {
+        var reply = try call(.cuMemAddressReserve, ContextHandle(bits: 0), byteCount: 32) { frame in
+            frame.write(size)
+            frame.write(alignment)
+            frame.write(addr)
+            frame.write(flags)
+        }
+        return reply.read(CUdeviceptr.self)
+    }
+
+    package func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
+        _ = try call(.cuMemAddressFree, ContextHandle(bits: 0), byteCount: 16) { frame in
+            frame.write(ptr)
+            frame.write(size)
+        }
+    }
+
+    package func cuMemCreate(size: Int, device: Int32, handleTypes: UInt32, allocFlags: UInt64) throws(CUDAError) -> PhysicalMemoryHandle {
+        let made = PhysicalMemoryHandle(bits: newHandle())
+        _ = try call(.cuMemCreate, ContextHandle(bits: 0), byteCount: 32) { frame in
+            frame.write(made.bits)
+            frame.write(size)
+            frame.write(device)
+            frame.write(handleTypes)
+            frame.write(allocFlags)
+        }
+        return made
+    }
+
+    package func cuMemRelease(handle: PhysicalMemoryHandle) throws(CUDAError) {
+        _ = try call(.cuMemRelease, ContextHandle(bits: 0), byteCount: 8) { frame in
+            frame.write(handle.bits)
+        }
+    }
+
+    package func cuMemMap(ptr: CUdeviceptr, size: Int, offset: Int, handle: PhysicalMemoryHandle, flags: UInt64) throws(CUDAError) {
+        _ = try call(.cuMemMap, ContextHandle(bits: 0), byteCount: 40) { frame in
+            frame.write(ptr)
+            frame.write(size)
+            frame.write(offset)
+            frame.write(handle.bits)
+            frame.write(flags)
+        }
+    }
+
+    package func cuMemUnmap(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
+        _ = try call(.cuMemUnmap, ContextHandle(bits: 0), byteCount: 16) { frame in
+            frame.write(ptr)
+            frame.write(size)
+        }
+    }
+
+    package func cuMemSetAccess(ptr: CUdeviceptr, size: Int, device: Int32, flags: UInt32) throws(CUDAError) {
+        _ = try call(.cuMemSetAccess, ContextHandle(bits: 0), byteCount: 24) { frame in
+            frame.write(ptr)
+            frame.write(size)
+            frame.write(device)
+            frame.write(flags)
+        }
+    }
+
+    package func cuMemGetAllocationGranularity(device: Int32, handleTypes: UInt32, allocFlags: UInt64, option: UInt32) throws(CUDAError) -> Int {
+        var reply = try call(.cuMemGetAllocationGranularity, ContextHandle(bits: 0), byteCount: 20) { frame in
+            frame.write(device)
+            frame.write(handleTypes)
+            frame.write(allocFlags)
+            frame.write(option)
+        }
+        return reply.read(Int.self)
+    }
+
+    package func cuMemExportToShareableHandle(handle: PhysicalMemoryHandle) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuMemExportToShareableHandle, ContextHandle(bits: 0), byteCount: 8) { frame in
+            frame.write(handle.bits)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuMemImportFromShareableHandle(shareableHandle: ShareableHandle) throws(CUDAError) -> PhysicalMemoryHandle {
+        let made = PhysicalMemoryHandle(bits: newHandle())
+        _ = try call(.cuMemImportFromShareableHandle, ContextHandle(bits: 0), byteCount: 72) { frame in
+            frame.write(made.bits)
+            frame.write(shareableHandle)
+        }
+        return made
+    }
 }

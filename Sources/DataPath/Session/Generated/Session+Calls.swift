@@ -321,6 +321,104 @@ extension Session {
             try request.finish()
             try driver.cuGraphExecDestroy(contexts.driverHandle(frame.context), hGraphExec: graphs.driverHandle(hGraphExec))
             graphs.remove(hGraphExec)
+        case .cuStreamBatchMemOp_v2:
+            try perform_cuStreamBatchMemOp_v2(frame, &request, &reply)
+        case .cuStreamSetAttribute:
+            let hStream = try request.read(UInt64.self)
+            let attr = try request.read(UInt32.self)
+            let value = try request.readBlock()
+            try request.finish()
+            try driver.cuStreamSetAttribute(contexts.driverHandle(frame.context), hStream: streams.driverHandle(hStream), attr: attr, value: value)
+        case .cuFlushGPUDirectRDMAWrites:
+            let target = try request.read(UInt32.self)
+            let scope = try request.read(UInt32.self)
+            try request.finish()
+            try driver.cuFlushGPUDirectRDMAWrites(contexts.driverHandle(frame.context), target: target, scope: scope)
+        case .cuIpcGetMemHandle:
+            let dptr = try request.read(CUdeviceptr.self)
+            try request.finish()
+            reply.write(try driver.cuIpcGetMemHandle(contexts.driverHandle(frame.context), dptr: dptr))
+        case .cuIpcOpenMemHandle_v2:
+            let handle = try request.read(ShareableHandle.self)
+            let flags = try request.read(UInt32.self)
+            try request.finish()
+            let results = try driver.cuIpcOpenMemHandle_v2(contexts.driverHandle(frame.context), handle: handle, flags: flags)
+            reply.write(results.dptr)
+            reply.write(results.bytesize)
+        case .cuIpcCloseMemHandle:
+            let dptr = try request.read(CUdeviceptr.self)
+            try request.finish()
+            try driver.cuIpcCloseMemHandle(contexts.driverHandle(frame.context), dptr: dptr)
+        case .cuIpcGetEventHandle:
+            let hEvent = try request.read(UInt64.self)
+            try request.finish()
+            reply.write(try driver.cuIpcGetEventHandle(contexts.driverHandle(frame.context), hEvent: events.driverHandle(hEvent)))
+        case .cuIpcOpenEventHandle:
+            let made = try request.read(UInt64.self)
+            let handle = try request.read(ShareableHandle.self)
+            try request.finish()
+            try events.insert(made, driver.cuIpcOpenEventHandle(contexts.driverHandle(frame.context), handle: handle))
+        case .cuMemAddressReserve:
+            let size = try request.read(Int.self)
+            let alignment = try request.read(Int.self)
+            let addr = try request.read(CUdeviceptr.self)
+            let flags = try request.read(UInt64.self)
+            try request.finish()
+            reply.write(try driver.cuMemAddressReserve(size: size, alignment: alignment, addr: addr, flags: flags))
+        case .cuMemAddressFree:
+            let ptr = try request.read(CUdeviceptr.self)
+            let size = try request.read(Int.self)
+            try request.finish()
+            try driver.cuMemAddressFree(ptr: ptr, size: size)
+        case .cuMemCreate:
+            let made = try request.read(UInt64.self)
+            let size = try request.read(Int.self)
+            let device = try request.read(Int32.self)
+            let handleTypes = try request.read(UInt32.self)
+            let allocFlags = try request.read(UInt64.self)
+            try request.finish()
+            try physicalMemory.insert(made, driver.cuMemCreate(size: size, device: device, handleTypes: handleTypes, allocFlags: allocFlags))
+        case .cuMemRelease:
+            let handle = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuMemRelease(handle: physicalMemory.driverHandle(handle))
+            physicalMemory.remove(handle)
+        case .cuMemMap:
+            let ptr = try request.read(CUdeviceptr.self)
+            let size = try request.read(Int.self)
+            let offset = try request.read(Int.self)
+            let handle = try request.read(UInt64.self)
+            let flags = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuMemMap(ptr: ptr, size: size, offset: offset, handle: physicalMemory.driverHandle(handle), flags: flags)
+        case .cuMemUnmap:
+            let ptr = try request.read(CUdeviceptr.self)
+            let size = try request.read(Int.self)
+            try request.finish()
+            try driver.cuMemUnmap(ptr: ptr, size: size)
+        case .cuMemSetAccess:
+            let ptr = try request.read(CUdeviceptr.self)
+            let size = try request.read(Int.self)
+            let device = try request.read(Int32.self)
+            let flags = try request.read(UInt32.self)
+            try request.finish()
+            try driver.cuMemSetAccess(ptr: ptr, size: size, device: device, flags: flags)
+        case .cuMemGetAllocationGranularity:
+            let device = try request.read(Int32.self)
+            let handleTypes = try request.read(UInt32.self)
+            let allocFlags = try request.read(UInt64.self)
+            let option = try request.read(UInt32.self)
+            try request.finish()
+            reply.write(try driver.cuMemGetAllocationGranularity(device: device, handleTypes: handleTypes, allocFlags: allocFlags, option: option))
+        case .cuMemExportToShareableHandle:
+            let handle = try request.read(UInt64.self)
+            try request.finish()
+            reply.write(try driver.cuMemExportToShareableHandle(handle: physicalMemory.driverHandle(handle)))
+        case .cuMemImportFromShareableHandle:
+            let made = try request.read(UInt64.self)
+            let shareableHandle = try request.read(ShareableHandle.self)
+            try request.finish()
+            try physicalMemory.insert(made, driver.cuMemImportFromShareableHandle(shareableHandle: shareableHandle))
         }
     }
 }

@@ -739,7 +739,7 @@ enum Export: UInt16 {
 /// Their names and those of their parameters, a line each.
 let exportList = CallList(driver: """
     cuDriverGetVersion driverVersion
-    cuFlushGPUDirectRDMAWrites
+    cuFlushGPUDirectRDMAWrites target scope
     cuGetErrorName error pStr
     cuGetErrorString error pStr
     cuGetExportTable ppExportTable pExportTableId
@@ -1067,10 +1067,10 @@ let exportList = CallList(driver: """
     cuStreamAddCallback_ptsz hStream callback userData flags
     cuStreamAttachMemAsync hStream dptr length flags
     cuStreamAttachMemAsync_ptsz hStream dptr length flags
-    cuStreamBatchMemOp
-    cuStreamBatchMemOp_ptsz
-    cuStreamBatchMemOp_v2
-    cuStreamBatchMemOp_v2_ptsz
+    cuStreamBatchMemOp stream count paramArray flags
+    cuStreamBatchMemOp_ptsz stream count paramArray flags
+    cuStreamBatchMemOp_v2 stream count paramArray flags
+    cuStreamBatchMemOp_v2_ptsz stream count paramArray flags
     cuStreamBeginCapture hStream
     cuStreamBeginCapture_ptsz hStream
     cuStreamBeginCaptureToCig
@@ -1081,8 +1081,8 @@ let exportList = CallList(driver: """
     cuStreamBeginCapture_v2_ptsz hStream mode
     cuStreamBeginRecaptureToGraph
     cuStreamBeginRecaptureToGraph_ptsz
-    cuStreamCopyAttributes
-    cuStreamCopyAttributes_ptsz
+    cuStreamCopyAttributes dst src
+    cuStreamCopyAttributes_ptsz dst src
     cuStreamCreate phStream Flags
     cuStreamCreateWithPriority phStream flags priority
     cuStreamDestroy hStream
@@ -1091,8 +1091,8 @@ let exportList = CallList(driver: """
     cuStreamEndCapture_ptsz hStream phGraph
     cuStreamEndCaptureToCig
     cuStreamEndCaptureToCig_ptsz
-    cuStreamGetAttribute
-    cuStreamGetAttribute_ptsz
+    cuStreamGetAttribute hStream attr value_out
+    cuStreamGetAttribute_ptsz hStream attr value_out
     cuStreamGetCaptureInfo hStream captureStatus_out id_out
     cuStreamGetCaptureInfo_ptsz hStream captureStatus_out id_out
     cuStreamGetCaptureInfo_v2 hStream captureStatus_out id_out graph_out dependencies_out numDependencies_out
@@ -1118,8 +1118,8 @@ let exportList = CallList(driver: """
     cuStreamIsCapturing_ptsz hStream captureStatus
     cuStreamQuery hStream
     cuStreamQuery_ptsz hStream
-    cuStreamSetAttribute
-    cuStreamSetAttribute_ptsz
+    cuStreamSetAttribute hStream attr value
+    cuStreamSetAttribute_ptsz hStream attr value
     cuStreamSynchronize hStream
     cuStreamSynchronize_ptsz hStream
     cuStreamUpdateCaptureDependencies hStream dependencies numDependencies flags
@@ -1128,22 +1128,22 @@ let exportList = CallList(driver: """
     cuStreamUpdateCaptureDependencies_v2_ptsz hStream dependencies dependencyData numDependencies flags
     cuStreamWaitEvent hStream hEvent Flags
     cuStreamWaitEvent_ptsz hStream hEvent Flags
-    cuStreamWaitValue32
-    cuStreamWaitValue32_ptsz
-    cuStreamWaitValue32_v2
-    cuStreamWaitValue32_v2_ptsz
-    cuStreamWaitValue64
-    cuStreamWaitValue64_ptsz
-    cuStreamWaitValue64_v2
-    cuStreamWaitValue64_v2_ptsz
-    cuStreamWriteValue32
-    cuStreamWriteValue32_ptsz
-    cuStreamWriteValue32_v2
-    cuStreamWriteValue32_v2_ptsz
-    cuStreamWriteValue64
-    cuStreamWriteValue64_ptsz
-    cuStreamWriteValue64_v2
-    cuStreamWriteValue64_v2_ptsz
+    cuStreamWaitValue32 stream addr value flags
+    cuStreamWaitValue32_ptsz stream addr value flags
+    cuStreamWaitValue32_v2 stream addr value flags
+    cuStreamWaitValue32_v2_ptsz stream addr value flags
+    cuStreamWaitValue64 stream addr value flags
+    cuStreamWaitValue64_ptsz stream addr value flags
+    cuStreamWaitValue64_v2 stream addr value flags
+    cuStreamWaitValue64_v2_ptsz stream addr value flags
+    cuStreamWriteValue32 stream addr value flags
+    cuStreamWriteValue32_ptsz stream addr value flags
+    cuStreamWriteValue32_v2 stream addr value flags
+    cuStreamWriteValue32_v2_ptsz stream addr value flags
+    cuStreamWriteValue64 stream addr value flags
+    cuStreamWriteValue64_ptsz stream addr value flags
+    cuStreamWriteValue64_v2 stream addr value flags
+    cuStreamWriteValue64_v2_ptsz stream addr value flags
     cuThreadExchangeStreamCaptureMode mode
     cuEventCreate phEvent Flags
     cuEventDestroy hEvent
@@ -1186,22 +1186,22 @@ let exportList = CallList(driver: """
     cuLogicalEndpointImport
     cuLogicalEndpointQuery
     cuLogicalEndpointUnbind
-    cuMemAddressFree
-    cuMemAddressReserve
-    cuMemCreate
-    cuMemExportToShareableHandle
-    cuMemGetAccess
-    cuMemGetAllocationGranularity
-    cuMemGetAllocationPropertiesFromHandle
+    cuMemAddressFree ptr size
+    cuMemAddressReserve ptr size alignment addr flags
+    cuMemCreate handle size prop flags
+    cuMemExportToShareableHandle shareableHandle handle handleType flags
+    cuMemGetAccess flags location ptr
+    cuMemGetAllocationGranularity granularity prop option
+    cuMemGetAllocationPropertiesFromHandle prop handle
     cuMemGetHandleForAddressRange
-    cuMemImportFromShareableHandle
-    cuMemMap
+    cuMemImportFromShareableHandle handle osHandle shHandleType
+    cuMemMap ptr size offset handle flags
     cuMemMapArrayAsync
     cuMemMapArrayAsync_ptsz
-    cuMemRelease
-    cuMemRetainAllocationHandle
-    cuMemSetAccess
-    cuMemUnmap
+    cuMemRelease handle
+    cuMemRetainAllocationHandle handle addr
+    cuMemSetAccess ptr size desc count
+    cuMemUnmap ptr size
     cuMulticastAddDevice
     cuMulticastBindAddr
     cuMulticastBindAddr_v2
@@ -1376,12 +1376,12 @@ let exportList = CallList(driver: """
     cuTexRefSetMipmapLevelBias
     cuTexRefSetMipmapLevelClamp
     cuTexRefSetMipmappedArray
-    cuIpcCloseMemHandle
-    cuIpcGetEventHandle
-    cuIpcGetMemHandle
-    cuIpcOpenEventHandle
-    cuIpcOpenMemHandle
-    cuIpcOpenMemHandle_v2
+    cuIpcCloseMemHandle dptr
+    cuIpcGetEventHandle pHandle event
+    cuIpcGetMemHandle pHandle dptr
+    cuIpcOpenEventHandle phEvent handle
+    cuIpcOpenMemHandle pdptr handle Flags
+    cuIpcOpenMemHandle_v2 pdptr handle Flags
     cuDestroyExternalMemory
     cuDestroyExternalSemaphore
     cuExternalMemoryGetMappedBuffer

@@ -9,7 +9,9 @@ import Driver
     answerAlways(.cuDriverGetVersion, { $0.add(result: driverVersion) }) { shim throws(CUDAError) in try shim.cuDriverGetVersion(driverVersion) }
 }
 
-@c public func cuFlushGPUDirectRDMAWrites() -> CUresult { absent(.cuFlushGPUDirectRDMAWrites) }
+@c public func cuFlushGPUDirectRDMAWrites(_ target: CUflushGPUDirectRDMAWritesTarget, _ scope: CUflushGPUDirectRDMAWritesScope) -> CUresult {
+    answer(.cuFlushGPUDirectRDMAWrites, { $0.add(target); $0.add(scope) }) { shim throws(CUDAError) in try shim.cuFlushGPUDirectRDMAWrites(target, scope) }
+}
 
 @c public func cuGetErrorName(_ error: CUresult, _ pStr: UnsafeMutablePointer<UnsafePointer<CChar>?>?) -> CUresult {
     answerAlways(.cuGetErrorName, { $0.add(error); $0.add(pStr) }) { shim throws(CUDAError) in try shim.cuGetErrorName(error, pStr) }

@@ -5,14 +5,26 @@ public import CCUDA
 import CallTrace
 import Driver
 
-@c public func cuIpcCloseMemHandle() -> CUresult { absent(.cuIpcCloseMemHandle) }
+@c public func cuIpcCloseMemHandle(_ dptr: CUdeviceptr) -> CUresult {
+    answer(.cuIpcCloseMemHandle, { $0.add(handle: dptr) }) { shim throws(CUDAError) in try shim.cuIpcCloseMemHandle(dptr) }
+}
 
-@c public func cuIpcGetEventHandle() -> CUresult { absent(.cuIpcGetEventHandle) }
+@c public func cuIpcGetEventHandle(_ pHandle: UnsafeMutablePointer<CUipcEventHandle>?, _ event: OpaquePointer?) -> CUresult {
+    answer(.cuIpcGetEventHandle, { $0.add(pHandle); $0.add(event) }) { shim throws(CUDAError) in try shim.cuIpcGetEventHandle(pHandle, event) }
+}
 
-@c public func cuIpcGetMemHandle() -> CUresult { absent(.cuIpcGetMemHandle) }
+@c public func cuIpcGetMemHandle(_ pHandle: UnsafeMutablePointer<CUipcMemHandle>?, _ dptr: CUdeviceptr) -> CUresult {
+    answer(.cuIpcGetMemHandle, { $0.add(pHandle); $0.add(handle: dptr) }) { shim throws(CUDAError) in try shim.cuIpcGetMemHandle(pHandle, dptr) }
+}
 
-@c public func cuIpcOpenEventHandle() -> CUresult { absent(.cuIpcOpenEventHandle) }
+@c public func cuIpcOpenEventHandle(_ phEvent: UnsafeMutablePointer<OpaquePointer?>?, _ handle: CUipcEventHandle) -> CUresult {
+    answer(.cuIpcOpenEventHandle, { $0.add(made: phEvent); $0.add(handle) }) { shim throws(CUDAError) in try shim.cuIpcOpenEventHandle(phEvent, handle) }
+}
 
-@c public func cuIpcOpenMemHandle() -> CUresult { absent(.cuIpcOpenMemHandle) }
+@c public func cuIpcOpenMemHandle(_ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ handle: CUipcMemHandle, _ Flags: UInt32) -> CUresult {
+    answer(.cuIpcOpenMemHandle, { $0.add(made: pdptr); $0.add(handle); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuIpcOpenMemHandle(pdptr, handle, Flags) }
+}
 
-@c public func cuIpcOpenMemHandle_v2() -> CUresult { absent(.cuIpcOpenMemHandle_v2) }
+@c public func cuIpcOpenMemHandle_v2(_ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ handle: CUipcMemHandle, _ Flags: UInt32) -> CUresult {
+    answer(.cuIpcOpenMemHandle_v2, { $0.add(made: pdptr); $0.add(handle); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuIpcOpenMemHandle_v2(pdptr, handle, Flags) }
+}

@@ -21,13 +21,21 @@ import Driver
     answer(.cuStreamAttachMemAsync_ptsz, { $0.add(hStream); $0.add(handle: dptr); $0.add(length); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamAttachMemAsync(hStream, dptr, length, flags, defaultStream: .perThread) }
 }
 
-@c public func cuStreamBatchMemOp() -> CUresult { absent(.cuStreamBatchMemOp) }
+@c public func cuStreamBatchMemOp(_ stream: OpaquePointer?, _ count: UInt32, _ paramArray: UnsafeMutablePointer<CUstreamBatchMemOpParams>?, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamBatchMemOp, { $0.add(stream); $0.add(count); $0.add(paramArray); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamBatchMemOp(stream, count, paramArray, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamBatchMemOp_ptsz() -> CUresult { absent(.cuStreamBatchMemOp_ptsz) }
+@c public func cuStreamBatchMemOp_ptsz(_ stream: OpaquePointer?, _ count: UInt32, _ paramArray: UnsafeMutablePointer<CUstreamBatchMemOpParams>?, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamBatchMemOp_ptsz, { $0.add(stream); $0.add(count); $0.add(paramArray); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamBatchMemOp(stream, count, paramArray, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamBatchMemOp_v2() -> CUresult { absent(.cuStreamBatchMemOp_v2) }
+@c public func cuStreamBatchMemOp_v2(_ stream: OpaquePointer?, _ count: UInt32, _ paramArray: UnsafeMutablePointer<CUstreamBatchMemOpParams>?, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamBatchMemOp_v2, { $0.add(stream); $0.add(count); $0.add(paramArray); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamBatchMemOp_v2(stream, count, paramArray, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamBatchMemOp_v2_ptsz() -> CUresult { absent(.cuStreamBatchMemOp_v2_ptsz) }
+@c public func cuStreamBatchMemOp_v2_ptsz(_ stream: OpaquePointer?, _ count: UInt32, _ paramArray: UnsafeMutablePointer<CUstreamBatchMemOpParams>?, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamBatchMemOp_v2_ptsz, { $0.add(stream); $0.add(count); $0.add(paramArray); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamBatchMemOp_v2(stream, count, paramArray, flags, defaultStream: .perThread) }
+}
 
 @c public func cuStreamBeginCapture(_ hStream: OpaquePointer?) -> CUresult {
     answer(.cuStreamBeginCapture, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamBeginCapture(hStream, defaultStream: .legacy) }
@@ -61,9 +69,13 @@ import Driver
 
 @c public func cuStreamBeginRecaptureToGraph_ptsz() -> CUresult { absent(.cuStreamBeginRecaptureToGraph_ptsz) }
 
-@c public func cuStreamCopyAttributes() -> CUresult { absent(.cuStreamCopyAttributes) }
+@c public func cuStreamCopyAttributes(_ dst: OpaquePointer?, _ src: OpaquePointer?) -> CUresult {
+    answer(.cuStreamCopyAttributes, { $0.add(dst); $0.add(src) }) { shim throws(CUDAError) in try shim.cuStreamCopyAttributes(dst, src, defaultStream: .legacy) }
+}
 
-@c public func cuStreamCopyAttributes_ptsz() -> CUresult { absent(.cuStreamCopyAttributes_ptsz) }
+@c public func cuStreamCopyAttributes_ptsz(_ dst: OpaquePointer?, _ src: OpaquePointer?) -> CUresult {
+    answer(.cuStreamCopyAttributes_ptsz, { $0.add(dst); $0.add(src) }) { shim throws(CUDAError) in try shim.cuStreamCopyAttributes(dst, src, defaultStream: .perThread) }
+}
 
 @c public func cuStreamCreate(_ phStream: UnsafeMutablePointer<OpaquePointer?>?, _ Flags: UInt32) -> CUresult {
     answer(.cuStreamCreate, { $0.add(made: phStream); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuStreamCreate(phStream, Flags) }
@@ -93,9 +105,13 @@ import Driver
 
 @c public func cuStreamEndCaptureToCig_ptsz() -> CUresult { absent(.cuStreamEndCaptureToCig_ptsz) }
 
-@c public func cuStreamGetAttribute() -> CUresult { absent(.cuStreamGetAttribute) }
+@c public func cuStreamGetAttribute(_ hStream: OpaquePointer?, _ attr: CUstreamAttrID, _ value_out: UnsafeMutablePointer<CUstreamAttrValue>?) -> CUresult {
+    answer(.cuStreamGetAttribute, { $0.add(hStream); $0.add(attr); $0.add(value_out) }) { shim throws(CUDAError) in try shim.cuStreamGetAttribute(hStream, attr, value_out, defaultStream: .legacy) }
+}
 
-@c public func cuStreamGetAttribute_ptsz() -> CUresult { absent(.cuStreamGetAttribute_ptsz) }
+@c public func cuStreamGetAttribute_ptsz(_ hStream: OpaquePointer?, _ attr: CUstreamAttrID, _ value_out: UnsafeMutablePointer<CUstreamAttrValue>?) -> CUresult {
+    answer(.cuStreamGetAttribute_ptsz, { $0.add(hStream); $0.add(attr); $0.add(value_out) }) { shim throws(CUDAError) in try shim.cuStreamGetAttribute(hStream, attr, value_out, defaultStream: .perThread) }
+}
 
 @c public func cuStreamGetCaptureInfo(_ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?, _ id_out: UnsafeMutablePointer<UInt64>?) -> CUresult {
     answer(.cuStreamGetCaptureInfo, { $0.add(hStream); $0.add(captureStatus_out); $0.add(id_out) }) { shim throws(CUDAError) in try shim.cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, defaultStream: .legacy) }
@@ -193,9 +209,13 @@ import Driver
     answer(.cuStreamQuery_ptsz, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamQuery(hStream, defaultStream: .perThread) }
 }
 
-@c public func cuStreamSetAttribute() -> CUresult { absent(.cuStreamSetAttribute) }
+@c public func cuStreamSetAttribute(_ hStream: OpaquePointer?, _ attr: CUstreamAttrID, _ value: UnsafePointer<CUstreamAttrValue>?) -> CUresult {
+    answer(.cuStreamSetAttribute, { $0.add(hStream); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuStreamSetAttribute(hStream, attr, value, defaultStream: .legacy) }
+}
 
-@c public func cuStreamSetAttribute_ptsz() -> CUresult { absent(.cuStreamSetAttribute_ptsz) }
+@c public func cuStreamSetAttribute_ptsz(_ hStream: OpaquePointer?, _ attr: CUstreamAttrID, _ value: UnsafePointer<CUstreamAttrValue>?) -> CUresult {
+    answer(.cuStreamSetAttribute_ptsz, { $0.add(hStream); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuStreamSetAttribute(hStream, attr, value, defaultStream: .perThread) }
+}
 
 @c public func cuStreamSynchronize(_ hStream: OpaquePointer?) -> CUresult {
     answer(.cuStreamSynchronize, { $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuStreamSynchronize(hStream, defaultStream: .legacy) }
@@ -229,37 +249,69 @@ import Driver
     answer(.cuStreamWaitEvent_ptsz, { $0.add(hStream); $0.add(hEvent); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitEvent(hStream, hEvent, Flags, defaultStream: .perThread) }
 }
 
-@c public func cuStreamWaitValue32() -> CUresult { absent(.cuStreamWaitValue32) }
+@c public func cuStreamWaitValue32(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue32, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue32(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWaitValue32_ptsz() -> CUresult { absent(.cuStreamWaitValue32_ptsz) }
+@c public func cuStreamWaitValue32_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue32_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue32(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWaitValue32_v2() -> CUresult { absent(.cuStreamWaitValue32_v2) }
+@c public func cuStreamWaitValue32_v2(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue32_v2, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue32_v2(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWaitValue32_v2_ptsz() -> CUresult { absent(.cuStreamWaitValue32_v2_ptsz) }
+@c public func cuStreamWaitValue32_v2_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue32_v2_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue32_v2(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWaitValue64() -> CUresult { absent(.cuStreamWaitValue64) }
+@c public func cuStreamWaitValue64(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue64, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue64(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWaitValue64_ptsz() -> CUresult { absent(.cuStreamWaitValue64_ptsz) }
+@c public func cuStreamWaitValue64_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue64_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue64(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWaitValue64_v2() -> CUresult { absent(.cuStreamWaitValue64_v2) }
+@c public func cuStreamWaitValue64_v2(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue64_v2, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue64_v2(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWaitValue64_v2_ptsz() -> CUresult { absent(.cuStreamWaitValue64_v2_ptsz) }
+@c public func cuStreamWaitValue64_v2_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWaitValue64_v2_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWaitValue64_v2(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWriteValue32() -> CUresult { absent(.cuStreamWriteValue32) }
+@c public func cuStreamWriteValue32(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue32, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue32(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWriteValue32_ptsz() -> CUresult { absent(.cuStreamWriteValue32_ptsz) }
+@c public func cuStreamWriteValue32_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue32_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue32(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWriteValue32_v2() -> CUresult { absent(.cuStreamWriteValue32_v2) }
+@c public func cuStreamWriteValue32_v2(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue32_v2, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue32_v2(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWriteValue32_v2_ptsz() -> CUresult { absent(.cuStreamWriteValue32_v2_ptsz) }
+@c public func cuStreamWriteValue32_v2_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue32_v2_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue32_v2(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWriteValue64() -> CUresult { absent(.cuStreamWriteValue64) }
+@c public func cuStreamWriteValue64(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue64, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue64(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWriteValue64_ptsz() -> CUresult { absent(.cuStreamWriteValue64_ptsz) }
+@c public func cuStreamWriteValue64_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue64_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue64(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
-@c public func cuStreamWriteValue64_v2() -> CUresult { absent(.cuStreamWriteValue64_v2) }
+@c public func cuStreamWriteValue64_v2(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue64_v2, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue64_v2(stream, addr, value, flags, defaultStream: .legacy) }
+}
 
-@c public func cuStreamWriteValue64_v2_ptsz() -> CUresult { absent(.cuStreamWriteValue64_v2_ptsz) }
+@c public func cuStreamWriteValue64_v2_ptsz(_ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32) -> CUresult {
+    answer(.cuStreamWriteValue64_v2_ptsz, { $0.add(stream); $0.add(handle: addr); $0.add(value); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuStreamWriteValue64_v2(stream, addr, value, flags, defaultStream: .perThread) }
+}
 
 @c public func cuThreadExchangeStreamCaptureMode(_ mode: UnsafeMutablePointer<CUstreamCaptureMode>?) -> CUresult {
     answer(.cuThreadExchangeStreamCaptureMode, { $0.add(mode) }) { shim throws(CUDAError) in try shim.cuThreadExchangeStreamCaptureMode(mode) }

@@ -29,37 +29,63 @@ import Driver
 
 @c public func cuLogicalEndpointUnbind() -> CUresult { absent(.cuLogicalEndpointUnbind) }
 
-@c public func cuMemAddressFree() -> CUresult { absent(.cuMemAddressFree) }
+@c public func cuMemAddressFree(_ ptr: CUdeviceptr, _ size: Int) -> CUresult {
+    answer(.cuMemAddressFree, { $0.add(handle: ptr); $0.add(size) }) { shim throws(CUDAError) in try shim.cuMemAddressFree(ptr, size) }
+}
 
-@c public func cuMemAddressReserve() -> CUresult { absent(.cuMemAddressReserve) }
+@c public func cuMemAddressReserve(_ ptr: UnsafeMutablePointer<CUdeviceptr>?, _ size: Int, _ alignment: Int, _ addr: CUdeviceptr, _ flags: UInt64) -> CUresult {
+    answer(.cuMemAddressReserve, { $0.add(made: ptr); $0.add(size); $0.add(alignment); $0.add(handle: addr); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMemAddressReserve(ptr, size, alignment, addr, flags) }
+}
 
-@c public func cuMemCreate() -> CUresult { absent(.cuMemCreate) }
+@c public func cuMemCreate(_ handle: UnsafeMutablePointer<CUmemGenericAllocationHandle>?, _ size: Int, _ prop: UnsafePointer<CUmemAllocationProp>?, _ flags: UInt64) -> CUresult {
+    answer(.cuMemCreate, { $0.add(handle); $0.add(size); $0.add(prop); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMemCreate(handle, size, prop, flags) }
+}
 
-@c public func cuMemExportToShareableHandle() -> CUresult { absent(.cuMemExportToShareableHandle) }
+@c public func cuMemExportToShareableHandle(_ shareableHandle: UnsafeMutableRawPointer?, _ handle: CUmemGenericAllocationHandle, _ handleType: CUmemAllocationHandleType, _ flags: UInt64) -> CUresult {
+    answer(.cuMemExportToShareableHandle, { $0.add(shareableHandle); $0.add(handle); $0.add(handleType); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMemExportToShareableHandle(shareableHandle, handle, handleType, flags) }
+}
 
-@c public func cuMemGetAccess() -> CUresult { absent(.cuMemGetAccess) }
+@c public func cuMemGetAccess(_ flags: UnsafeMutablePointer<UInt64>?, _ location: UnsafePointer<CUmemLocation>?, _ ptr: CUdeviceptr) -> CUresult {
+    answer(.cuMemGetAccess, { $0.add(flags); $0.add(location); $0.add(handle: ptr) }) { shim throws(CUDAError) in try shim.cuMemGetAccess(flags, location, ptr) }
+}
 
-@c public func cuMemGetAllocationGranularity() -> CUresult { absent(.cuMemGetAllocationGranularity) }
+@c public func cuMemGetAllocationGranularity(_ granularity: UnsafeMutablePointer<Int>?, _ prop: UnsafePointer<CUmemAllocationProp>?, _ option: CUmemAllocationGranularity_flags) -> CUresult {
+    answer(.cuMemGetAllocationGranularity, { $0.add(result: granularity); $0.add(prop); $0.add(option) }) { shim throws(CUDAError) in try shim.cuMemGetAllocationGranularity(granularity, prop, option) }
+}
 
-@c public func cuMemGetAllocationPropertiesFromHandle() -> CUresult { absent(.cuMemGetAllocationPropertiesFromHandle) }
+@c public func cuMemGetAllocationPropertiesFromHandle(_ prop: UnsafeMutablePointer<CUmemAllocationProp>?, _ handle: CUmemGenericAllocationHandle) -> CUresult {
+    answer(.cuMemGetAllocationPropertiesFromHandle, { $0.add(prop); $0.add(handle) }) { shim throws(CUDAError) in try shim.cuMemGetAllocationPropertiesFromHandle(prop, handle) }
+}
 
 @c public func cuMemGetHandleForAddressRange() -> CUresult { absent(.cuMemGetHandleForAddressRange) }
 
-@c public func cuMemImportFromShareableHandle() -> CUresult { absent(.cuMemImportFromShareableHandle) }
+@c public func cuMemImportFromShareableHandle(_ handle: UnsafeMutablePointer<CUmemGenericAllocationHandle>?, _ osHandle: UnsafeMutableRawPointer?, _ shHandleType: CUmemAllocationHandleType) -> CUresult {
+    answer(.cuMemImportFromShareableHandle, { $0.add(handle); $0.add(osHandle); $0.add(shHandleType) }) { shim throws(CUDAError) in try shim.cuMemImportFromShareableHandle(handle, osHandle, shHandleType) }
+}
 
-@c public func cuMemMap() -> CUresult { absent(.cuMemMap) }
+@c public func cuMemMap(_ ptr: CUdeviceptr, _ size: Int, _ offset: Int, _ handle: CUmemGenericAllocationHandle, _ flags: UInt64) -> CUresult {
+    answer(.cuMemMap, { $0.add(handle: ptr); $0.add(size); $0.add(offset); $0.add(handle); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMemMap(ptr, size, offset, handle, flags) }
+}
 
 @c public func cuMemMapArrayAsync() -> CUresult { absent(.cuMemMapArrayAsync) }
 
 @c public func cuMemMapArrayAsync_ptsz() -> CUresult { absent(.cuMemMapArrayAsync_ptsz) }
 
-@c public func cuMemRelease() -> CUresult { absent(.cuMemRelease) }
+@c public func cuMemRelease(_ handle: CUmemGenericAllocationHandle) -> CUresult {
+    answer(.cuMemRelease, { $0.add(handle) }) { shim throws(CUDAError) in try shim.cuMemRelease(handle) }
+}
 
-@c public func cuMemRetainAllocationHandle() -> CUresult { absent(.cuMemRetainAllocationHandle) }
+@c public func cuMemRetainAllocationHandle(_ handle: UnsafeMutablePointer<CUmemGenericAllocationHandle>?, _ addr: UnsafeMutableRawPointer?) -> CUresult {
+    answer(.cuMemRetainAllocationHandle, { $0.add(handle); $0.add(addr) }) { shim throws(CUDAError) in try shim.cuMemRetainAllocationHandle(handle, addr) }
+}
 
-@c public func cuMemSetAccess() -> CUresult { absent(.cuMemSetAccess) }
+@c public func cuMemSetAccess(_ ptr: CUdeviceptr, _ size: Int, _ desc: UnsafePointer<CUmemAccessDesc>?, _ count: Int) -> CUresult {
+    answer(.cuMemSetAccess, { $0.add(handle: ptr); $0.add(size); $0.add(desc); $0.add(count) }) { shim throws(CUDAError) in try shim.cuMemSetAccess(ptr, size, desc, count) }
+}
 
-@c public func cuMemUnmap() -> CUresult { absent(.cuMemUnmap) }
+@c public func cuMemUnmap(_ ptr: CUdeviceptr, _ size: Int) -> CUresult {
+    answer(.cuMemUnmap, { $0.add(handle: ptr); $0.add(size) }) { shim throws(CUDAError) in try shim.cuMemUnmap(ptr, size) }
+}
 
 @c public func cuMulticastAddDevice() -> CUresult { absent(.cuMulticastAddDevice) }
 

@@ -69,4 +69,22 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuGraphExecNodeSetParams = 62
     case cuGraphLaunch = 63
     case cuGraphExecDestroy = 64
+    case cuStreamBatchMemOp_v2 = 65
+    case cuStreamSetAttribute = 66
+    case cuFlushGPUDirectRDMAWrites = 67
+    case cuIpcGetMemHandle = 68
+    case cuIpcOpenMemHandle_v2 = 69
+    case cuIpcCloseMemHandle = 70
+    case cuIpcGetEventHandle = 71
+    case cuIpcOpenEventHandle = 72
+    case cuMemAddressReserve = 73
+    case cuMemAddressFree = 74
+    case cuMemCreate = 75
+    case cuMemRelease = 76
+    case cuMemMap = 77
+    case cuMemUnmap = 78
+    case cuMemSetAccess = 79
+    case cuMemGetAllocationGranularity = 80
+    case cuMemExportToShareableHandle = 81
+    case cuMemImportFromShareableHandle = 82
 }

@@ -97,6 +97,9 @@ int csystem_send_descriptors(
 /// Descriptors that the message does not bring are -1; those that are not expected are closed.
 long csystem_receive_descriptors(int socket, int *descriptors, size_t descriptor_count, void *bytes, size_t count);
 
+/// The user at the other end of a Unix socket, or -1.
+long csystem_peer_user(int socket);
+
 /// accept() whose descriptor no process that is started at the same moment inherits.
 int csystem_accept(int listener);
 

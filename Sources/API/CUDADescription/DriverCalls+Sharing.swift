@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Values in memory that streams write and wait for.
+let streamMemoryCalls: [DriverCall] = [
+    DriverCall(
+        "cuStreamBatchMemOp_v2", .posts,
+        .byHand(
+            declaration:
+                "func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, "
+                + "operations: [StreamMemoryOperation]) throws(CUDAError)"),
+        "Enqueues writes of values and waits for them, in this order."),
+    DriverCall(
+        "cuStreamSetAttribute", .posts, .hostByHand,
+        [.used("hStream", .stream), .value("attr", .uint32), .readBlock("value")],
+        "Sets an attribute of a stream (a CUstreamAttrID), given as the bytes of its CUstreamAttrValue."),
+    DriverCall(
+        "cuFlushGPUDirectRDMAWrites", .waits, [.value("target", .uint32), .value("scope", .uint32)],
+        "Makes what other devices have written to the context's memory visible."),
+]
+
+/// Memory and events that the processes of an allocation share.
+let interprocessCalls: [DriverCall] = [
+    DriverCall(
+        "cuIpcGetMemHandle", .waits, .hostByHand,
+        [.result("handle", .shareableHandle), .value("dptr", .devicePointer)],
+        "A handle by which another process opens an allocation, which begins at `dptr`."),
+    DriverCall(
+        "cuIpcOpenMemHandle_v2", .waits, .hostByHand,
+        [
+            .result("dptr", .devicePointer), .result("bytesize", .size), .value("handle", .shareableHandle),
+            .value("flags", .uint32),
+        ],
+        "Opens another process's memory and tells its size; the same handle again gives the same address."),
+    DriverCall(
+        "cuIpcCloseMemHandle", .waits, [.value("dptr", .devicePointer)],
+        "Closes another process's memory, when it has been closed as often as opened."),
+    DriverCall(
+        "cuIpcGetEventHandle", .waits, .hostByHand,
+        [.result("handle", .shareableHandle), .used("hEvent", .event)],
+        "A handle by which another process opens an event, which was made for that."),
+    DriverCall(
+        "cuIpcOpenEventHandle", .waits, .hostByHand,
+        [.made("phEvent", .event), .value("handle", .shareableHandle)], "Opens another process's event."),
+]
+
+/// Addresses and the memory behind them, managed apart from each other.
+let virtualMemoryCalls: [DriverCall] = [
+    DriverCall(
+        "cuMemAddressReserve", .waits, inContext: false,
+        [
+            .result("ptr", .devicePointer), .value("size", .size), .value("alignment", .size),
+            .value("addr", .devicePointer), .value("flags", .uint64),
+        ],
+        "Reserves addresses, at `addr` if they are free there and it is not 0."),
+    DriverCall(
+        "cuMemAddressFree", .waits, inContext: false, [.value("ptr", .devicePointer), .value("size", .size)],
+        "Gives reserved addresses back, in which nothing is mapped."),
+    DriverCall(
+        "cuMemCreate", .waits, inContext: false, .hostByHand,
+        [
+            .made("handle", .physicalMemory), .value("size", .size), .value("device", .int32),
+            .value("handleTypes", .uint32), .value("allocFlags", .uint64),
+        ],
+        "Allocates memory of a device without an address; `allocFlags` are the bytes of CUmemAllocationFlags."),
+    DriverCall(
+        "cuMemRelease", .waits, inContext: false, .hostByHand, [.ended("handle", .physicalMemory)],
+        "Gives up memory; it goes when it is mapped nowhere."),
+    DriverCall(
+        "cuMemMap", .waits, inContext: false,
+        [
+            .value("ptr", .devicePointer), .value("size", .size), .value("offset", .size),
+            .used("handle", .physicalMemory), .value("flags", .uint64),
+        ],
+        "Puts memory behind reserved addresses, without access."),
+    DriverCall(
+        "cuMemUnmap", .waits, inContext: false, [.value("ptr", .devicePointer), .value("size", .size)],
+        "Takes the memory behind addresses away: whole mappings."),
+    DriverCall(
+        "cuMemSetAccess", .waits, inContext: false, .hostByHand,
+        [
+            .value("ptr", .devicePointer), .value("size", .size), .value("device", .int32),
+            .value("flags", .uint32),
+        ],
+        "Says what a device may do (CUmemAccess_flags) with mapped addresses."),
+    DriverCall(
+        "cuMemGetAllocationGranularity", .waits, inContext: false, .hostByHand,
+        [
+            .result("granularity", .size), .value("device", .int32), .value("handleTypes", .uint32),
+            .value("allocFlags", .uint64), .value("option", .uint32),
+        ],
+        "The bytes of which sizes and addresses of such memory are multiples."),
+    DriverCall(
+        "cuMemExportToShareableHandle", .waits, inContext: false, .hostByHand,
+        [.result("shareableHandle", .shareableHandle), .used("handle", .physicalMemory)],
+        "A handle by which another process imports the memory, which was made for that."),
+    DriverCall(
+        "cuMemImportFromShareableHandle", .waits, inContext: false, .hostByHand,
+        [.made("handle", .physicalMemory), .value("shareableHandle", .shareableHandle)],
+        "Imports another process's memory."),
+]
