@@ -72,6 +72,8 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case stream = "StreamHandle"
     case event = "EventHandle"
     case pool = "MemoryPoolHandle"
+    case array = "ArrayHandle"
+    case mipmappedArray = "MipmappedArrayHandle"
 
     /// The table of the session that maps the client's number to the driver's handle.
     package var table: String {
@@ -82,6 +84,8 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .stream: "streams"
         case .event: "events"
         case .pool: "pools"
+        case .array: "arrays"
+        case .mipmappedArray: "mipmappedArrays"
         }
     }
 }

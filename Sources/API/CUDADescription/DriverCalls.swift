@@ -5,6 +5,7 @@
 /// Append only: the position is the number on the wire.
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
+    + arrayCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(

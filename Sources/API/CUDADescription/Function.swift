@@ -9,6 +9,9 @@ package struct Function: Sendable {
     package enum Absence: String, Sendable {
         case later = "not built yet"
         case graphics = "needs the graphics system or other drivers of the client machine"
+        case textureReferences =
+            "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
+        case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"
         case thirtyTwoBit = "form from before CUDA 3.2 with 32-bit device pointers and sizes"
     }
 
@@ -110,7 +113,7 @@ package struct Parameter: Sendable {
     /// Pointer types that C hides behind a name.
     private static let handles: Set<String> = [
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
-        "CUgraphNode", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
+        "CUgraphNode", "CUgreenCtx", "CUmemoryPool", "CUlinkState", "CUmipmappedArray",
     ]
 
     /// Structures that C declares and never defines.

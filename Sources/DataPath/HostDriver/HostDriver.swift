@@ -10,11 +10,13 @@ import Glibc
 package final class HostDriver: Driver {
     let functions: HostFunctions
     let more: MoreHostFunctions
+    let textures: TextureFunctions
     private let currentContext: pthread_key_t
 
     /// Opens and initialises a driver.
     package init(path: String) throws(DriverLoadFailure) {
         let library = try DriverLibrary(path: path)
+        textures = TextureFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)
         var key = pthread_key_t()

@@ -99,7 +99,7 @@ extension PartitionedDriver {
         }
     }
 
-    private func bytesTaken(_ context: ContextHandle, since before: Int?) -> Int {
+    func bytesTaken(_ context: ContextHandle, since before: Int?) -> Int {
         max(0, signedBytesTaken(context, since: before))
     }
 

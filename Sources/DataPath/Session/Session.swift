@@ -35,6 +35,13 @@ package final class Session {
     var streams = HandleTable<StreamHandle>()
     var events = HandleTable<EventHandle>()
     var pools = HandleTable<MemoryPoolHandle>()
+    var arrays = HandleTable<ArrayHandle>()
+    var mipmappedArrays = HandleTable<MipmappedArrayHandle>()
+    /// The client's numbers of the levels that it has asked for, by the number of the mipmapped array.
+    var levelsOfMipmappedArray: [UInt64: [UInt64]] = [:]
+    /// Texture and surface objects that the client has made, by the number of their context.
+    var textures = ObjectValues()
+    var surfaces = ObjectValues()
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 

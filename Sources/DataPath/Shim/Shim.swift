@@ -26,6 +26,11 @@ final class Shim: Sendable {
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<Pool>(.pool)
     let links = HandleTable<Link>(.link)
+    let arrays = HandleTable<DeviceArray>(.array)
+    let mipmappedArrays = HandleTable<MipmappedArray>(.mipmappedArray)
+    /// The application's texture and surface objects, which are the driver's values.
+    let textures = Mutex<[ObjectKey: TextureObject]>([:])
+    let surfaces = Mutex<[ObjectKey: SurfaceObject]>([:])
 
     let storage = ContextLocalStorage()
     let memory: AddressMap

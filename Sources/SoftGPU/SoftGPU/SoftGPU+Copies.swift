@@ -106,6 +106,7 @@ extension SoftGPU {
     }
 
     private func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, Allocation) {
+        if box.isInArray { return try arrayBox(box, extent) }
         var span = 0
         guard let found = Box(box, extent, span: &span) else { throw .invalidValue }
         return (found, try memoryMap.allocation(at: UInt64(box.address), byteCount: span))

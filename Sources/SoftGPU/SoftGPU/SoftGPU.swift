@@ -20,6 +20,9 @@ package final class SoftGPU: Driver {
     let streams = HandleTable<Stream>(.stream)
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<MemoryPool>(.pool)
+    let arrays = HandleTable<ArrayMemory>(.array)
+    let mipmappedArrays = HandleTable<MipmappedArrayMemory>(.mipmappedArray)
+    let images = ImageList()
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 

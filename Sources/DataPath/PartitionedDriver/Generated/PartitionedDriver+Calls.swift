@@ -156,4 +156,24 @@ extension PartitionedDriver {
     package func cuEventElapsedTime_v2(_ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle) throws(CUDAError) -> Float {
         try driver.cuEventElapsedTime_v2(context, hStart: hStart, hEnd: hEnd)
     }
+
+    package func cuMipmappedArrayGetLevel(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32) throws(CUDAError) -> ArrayHandle {
+        try driver.cuMipmappedArrayGetLevel(context, hMipmappedArray: hMipmappedArray, level: level)
+    }
+
+    package func cuTexObjectCreate(_ context: ContextHandle, resource: TextureResource, sampler: TextureSampler, view: ResourceView?) throws(CUDAError) -> UInt64 {
+        try driver.cuTexObjectCreate(context, resource: resource, sampler: sampler, view: view)
+    }
+
+    package func cuTexObjectDestroy(_ context: ContextHandle, texObject: UInt64) throws(CUDAError) {
+        try driver.cuTexObjectDestroy(context, texObject: texObject)
+    }
+
+    package func cuSurfObjectCreate(_ context: ContextHandle, array: ArrayHandle) throws(CUDAError) -> UInt64 {
+        try driver.cuSurfObjectCreate(context, array: array)
+    }
+
+    package func cuSurfObjectDestroy(_ context: ContextHandle, surfObject: UInt64) throws(CUDAError) {
+        try driver.cuSurfObjectDestroy(context, surfObject: surfObject)
+    }
 }

@@ -65,4 +65,13 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuEventQuery = 58
     case cuEventSynchronize = 59
     case cuEventElapsedTime_v2 = 60
+    case cuArray3DCreate_v2 = 61
+    case cuArrayDestroy = 62
+    case cuMipmappedArrayCreate = 63
+    case cuMipmappedArrayDestroy = 64
+    case cuMipmappedArrayGetLevel = 65
+    case cuTexObjectCreate = 66
+    case cuTexObjectDestroy = 67
+    case cuSurfObjectCreate = 68
+    case cuSurfObjectDestroy = 69
 }
