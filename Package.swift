@@ -159,7 +159,7 @@ let package = Package(
             name: "pool-benchmark",
             dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
             path: "Benchmarks/pool", swiftSettings: common),
-        tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
+        tests("PTXTests", uses: ["CSoftGPU", "PTX", "KernelCompiler"]),
         tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",

@@ -61,10 +61,12 @@ extension Shim {
         try copyBox(
             BoxSide(
                 memoryType: copy.dstMemoryType, host: Self.address(copy.dstHost), device: copy.dstDevice,
-                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch, height: copy.dstHeight),
+                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch,
+                height: copy.dstHeight),
             BoxSide(
                 memoryType: copy.srcMemoryType, host: Self.address(copy.srcHost), device: copy.srcDevice,
-                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch, height: copy.srcHeight),
+                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch,
+                height: copy.srcHeight),
             Extent(widthBytes: copy.WidthInBytes, height: copy.Height, depth: copy.Depth), stream, isAsync: isAsync)
     }
 
@@ -76,10 +78,12 @@ extension Shim {
         try copyBox(
             BoxSide(
                 memoryType: copy.dstMemoryType, host: Self.address(copy.dstHost), device: copy.dstDevice,
-                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch, height: copy.dstHeight),
+                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch,
+                height: copy.dstHeight),
             BoxSide(
                 memoryType: copy.srcMemoryType, host: Self.address(copy.srcHost), device: copy.srcDevice,
-                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch, height: copy.srcHeight),
+                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch,
+                height: copy.srcHeight),
             Extent(widthBytes: copy.WidthInBytes, height: copy.Height, depth: copy.Depth), stream, isAsync: isAsync)
     }
 

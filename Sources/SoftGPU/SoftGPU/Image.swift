@@ -65,7 +65,8 @@ extension sg_image {
     }
 
     mutating func set(_ sampler: TextureSampler) throws(CUDAError) {
-        let known = CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES | CU_TRSF_SRGB
+        let known =
+            CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES | CU_TRSF_SRGB
             | CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION | CU_TRSF_SEAMLESS_CUBEMAP
         let modes = [sampler.addressModes.0, sampler.addressModes.1, sampler.addressModes.2]
         guard sampler.flags & ~UInt32(known) == 0, sampler.filterMode <= 1, sampler.mipmapFilterMode <= 1,
@@ -73,8 +74,10 @@ extension sg_image {
         else { throw .invalidValue }
         // Only fractions and floating-point numbers have a mean.
         let isInteger = channel < SG_F16.rawValue && is_normalized == 0
-        let isRaw = sampler.flags & UInt32(CU_TRSF_READ_AS_INTEGER) != 0 || [SG_U32.rawValue, SG_S32.rawValue]
-            .contains(channel)
+        let isRaw =
+            sampler.flags & UInt32(CU_TRSF_READ_AS_INTEGER) != 0
+            || [SG_U32.rawValue, SG_S32.rawValue]
+                .contains(channel)
         if isInteger, isRaw, sampler.filterMode == 1 || level_count > 1 && sampler.mipmapFilterMode == 1 {
             throw .invalidValue
         }

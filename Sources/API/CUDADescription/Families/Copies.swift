@@ -26,7 +26,8 @@ let copiesFunctions: [Function] = [
     Function("cuMemcpyAtoA", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemcpyAtoA_v2", 3020,
-        "CUarray dstArray, size_t dstOffset, CUarray srcArray, size_t srcOffset, size_t ByteCount", perThread: .ptds(7000)),
+        "CUarray dstArray, size_t dstOffset, CUarray srcArray, size_t srcOffset, size_t ByteCount",
+        perThread: .ptds(7000)),
     Function("cuMemcpyAtoD", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemcpyAtoD_v2", 3020,
@@ -65,7 +66,8 @@ let copiesFunctions: [Function] = [
     Function("cuMemcpyHtoAAsync", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemcpyHtoAAsync_v2", 3020,
-        "CUarray dstArray, size_t dstOffset, const void *srcHost, size_t ByteCount, CUstream hStream", perThread: .ptsz(7000)),
+        "CUarray dstArray, size_t dstOffset, const void *srcHost, size_t ByteCount, CUstream hStream",
+        perThread: .ptsz(7000)),
     Function(
         "cuMemcpyHtoA_v2", 3020,
         "CUarray dstArray, size_t dstOffset, const void *srcHost, size_t ByteCount", perThread: .ptds(7000)),
