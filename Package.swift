@@ -1,15 +1,19 @@
 // swift-tools-version:6.3
 import PackageDescription
 
+/// `scripts/fuzz` builds everything so that a fuzzer sees which way an input takes.
+let isFuzzing = Context.environment["BITFUSION_FUZZ"] != nil
+
 /// Every Swift target is compiled the same way: Swift 6, no warnings, imports that say what they expose.
-let common: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableExperimentalFeature("Lifetimes"),
-]
+let common: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableExperimentalFeature("Lifetimes"),
+    ] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer"])] : [])
 
 /// Modules that never touch raw memory say `unsafe` wherever they would; the modules whose purpose is raw memory
 /// (exports, sockets, the host driver, device memory) are compiled without that check.
@@ -67,17 +71,23 @@ let package = Package(
 
         // Data path: application -> Shim -> RemoteDriver -> Wire -> Transport -> Session -> HostDriver.
         .target(name: "CSystem", path: "Sources/System/CSystem"),
+        .target(name: "CCallTrace", path: "Sources/Trace/CCallTrace"),
+        module("TraceFormat", in: "Trace", .safe),
+        module("CallTrace", in: "Trace", .raw, uses: ["CCallTrace", "TraceFormat"]),
+        module("TraceAnalysis", in: "Trace", .safe, uses: ["TraceFormat"]),
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
-        module("RemoteDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
+        module(
+            "RemoteDriver", in: "DataPath", .raw,
+            uses: ["CCUDA", "CCallTrace", "CSystem", "Driver", "Wire", "Transport"]),
         module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
         module(
             "Session", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
-        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
+        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
@@ -87,8 +97,9 @@ let package = Package(
 
         // The same path for the management library.
         module("Management", in: "DataPath", .raw, uses: ["CNVML", "Wire"]),
-        module("ManagementShim", in: "DataPath", .raw, uses: ["CNVML", "Management", "Wire"]),
-        module("RemoteManagement", in: "DataPath", .raw, uses: ["Management", "Transport", "Wire"]),
+        module(
+            "ManagementShim", in: "DataPath", .raw, uses: ["CCallTrace", "CNVML", "CallTrace", "Management", "Wire"]),
+        module("RemoteManagement", in: "DataPath", .raw, uses: ["CCallTrace", "Management", "Transport", "Wire"]),
         module(
             "HostManagement", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CNVML", "Management", "Transport", "Wire"]),
@@ -115,9 +126,10 @@ let package = Package(
         module("Threads", in: "System", .raw),
         module("Pool", in: "ControlPath", .safe, uses: ["Threads"]),
         module("Scheduling", in: "ControlPath", .safe, uses: ["Pool"]),
+        module("Health", in: "ControlPath", .raw, uses: ["Pool", "Threads"]),
         module("Manager", in: "ControlPath", .raw, uses: ["CSystem", "Pool", "Scheduling", "Threads"]),
         .systemLibrary(name: "CYAML", path: "Sources/System/CYAML", providers: [.apt(["libyaml-dev"])]),
-        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Pool", "Threads"]),
+        module("ManagerClient", in: "ControlPath", .raw, uses: ["CSystem", "CYAML", "Health", "Pool", "Threads"]),
 
         // Programs.
         interposer(
@@ -135,20 +147,21 @@ let package = Package(
         .executableTarget(
             name: "bitfusion",
             dependencies: [
-                "CSystem", "ManagerClient", "Pool", "Threads",
+                "CSystem", "Health", "ManagerClient", "Pool", "Threads", "TraceAnalysis", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion", swiftSettings: common),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
-                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
-                "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "Health", "HostDriver", "HostManagement",
+                "Management", "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/Programs/bitfusion-server", swiftSettings: common),
 
         tests("WireTests", uses: ["Driver", "Wire"]),
+        tests("TraceTests", uses: ["CCallTrace", "CallTrace", "TraceAnalysis", "TraceFormat"]),
         tests("ShimTests", uses: ["Shim", "Driver", "CCUDA"]),
         tests("TidyTests", uses: ["CUDADescription", "NVMLDescription"]),
         .target(
@@ -159,8 +172,9 @@ let package = Package(
             name: "pool-benchmark",
             dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
             path: "Benchmarks/pool", swiftSettings: common),
+        tests("HealthTests", uses: ["Health", "Pool", "Threads"]),
         tests("PTXTests", uses: ["CSoftGPU", "PTX", "KernelCompiler"]),
-        tests("ControlPathTests", uses: ["Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
+        tests("ControlPathTests", uses: ["Health", "Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",
             uses: [
@@ -170,3 +184,17 @@ let package = Package(
             ]),
     ]
 )
+
+if isFuzzing {
+    package.products.append(.executable(name: "fuzz", targets: ["Fuzz"]))
+    package.targets += [
+        .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "Fuzz",
+            dependencies: [
+                "CCUDA", "CFuzzer", "Driver", "ManagerClient", "PTX", "Pool", "Session", "SoftGPU", "TraceAnalysis",
+                "Transport", "Wire",
+            ],
+            path: "Tests/Fuzz/Fuzz", swiftSettings: common),
+    ]
+}

@@ -55,6 +55,36 @@ static const char kernel[] =
     ".version 7.0\n.target sm_52\n.address_size 64\n"
     ".visible .entry nothing(.param .u64 a, .param .u64 b, .param .u64 c) { ret; }\n";
 
+static void CUDA_CB nothingOnHost(void *data) { (void)data; }
+
+/// Launches a graph of 1,000 kernels in a row; with `host` a host function comes first.
+static void measureGraph(CUfunction function, CUstream stream, int host) {
+    enum { nodes = 1000, launches = 200 };
+    void *a = NULL, *b = NULL, *c = NULL, *parameters[] = {&a, &b, &c};
+    CUgraph graph;
+    CUgraphExec executable;
+    CHECK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    if (host) CHECK(cuLaunchHostFunc(stream, nothingOnHost, NULL));
+    for (int i = 0; i < nodes; i++)
+        CHECK(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL));
+    CHECK(cuStreamEndCapture(stream, &graph));
+    double start = now();
+    CHECK(cuGraphInstantiate(&executable, graph, 0));
+    double instantiated = now() - start;
+    CHECK(cuGraphLaunch(executable, stream));
+    CHECK(cuStreamSynchronize(stream));
+    start = now();
+    for (int i = 0; i < launches; i++) CHECK(cuGraphLaunch(executable, stream));
+    double posted = now() - start;
+    CHECK(cuStreamSynchronize(stream));
+    double seconds = now() - start;
+    printf("%-28s %9.0f kernels/s  %7.2f us a launch for the caller, instantiated in %.2f ms\n",
+           host ? "graph, 1000 kernels + host" : "graph, 1000 kernels", launches * (double)nodes / seconds,
+           posted / launches * 1e6, instantiated * 1e3);
+    CHECK(cuGraphExecDestroy(executable));
+    CHECK(cuGraphDestroy(graph));
+}
+
 static void measureLaunches(int calls, CUstream stream) {
     CUmodule module;
     CUfunction function;
@@ -74,6 +104,11 @@ static void measureLaunches(int calls, CUstream stream) {
     double seconds = now() - start;
     printf("%-28s %9.0f calls/s  %7.2f us\n", "launch x N + sync", calls / seconds, seconds / calls * 1e6);
     printf("heap allocations in %d launches: %ld\n", calls, during);
+    CUstream capturable;
+    CHECK(cuStreamCreate(&capturable, CU_STREAM_NON_BLOCKING));
+    measureGraph(function, capturable, 0);
+    measureGraph(function, capturable, 1);
+    CHECK(cuStreamDestroy(capturable));
 }
 
 static void measureCopies(CUdeviceptr device, size_t largest) {

@@ -31,7 +31,8 @@ final class TestServer: Sendable {
     /// Listens at once; `allocationEnded` stands for the dispatcher, which ends an allocation's workers.
     init(
         _ mebibytes: [Int] = [4096, 4096], settings: PoolSettings = PoolSettings(),
-        allocationEnded: @escaping @Sendable (Int) -> Void = { _ in }
+        wireVersion: String? = nil, allocationEnded: @escaping @Sendable (Int) -> Void = { _ in },
+        health: @escaping @Sendable () -> HealthReport? = { nil }
     ) throws {
         runner = Runner(allocationEnded)
         let gpus = mebibytes.enumerated().map { index, mebibytes in
@@ -41,7 +42,7 @@ final class TestServer: Sendable {
         }
         scheduler = ResourceScheduler(
             inventory: Inventory(driverVersion: 13050, gpus: gpus), dispatcherPort: 55001, runner: runner,
-            settings: settings)
+            settings: settings, wireVersion: wireVersion, health: health)
         listener = try Listener(address: "127.0.0.1", port: 0)
         address = ServerAddress(host: "127.0.0.1", port: UInt16(listener.port))
         scheduler.serve(at: listener)

@@ -143,6 +143,17 @@ static void hostMemory() {
     CHECK(cudaHostGetDevicePointer((void **)&device, mapped, 0));
     addOneToAll(device, count);
     addOneToAll(plain, count);
+    // The device's address is one for copies too.
+    int first;
+    CHECK(cudaMemcpy(&first, device, sizeof first, cudaMemcpyDeviceToHost));
+    EXPECT(first == 1);
+    CHECK(cudaMemset(device, 0, sizeof(int)));
+    EXPECT(mapped[1] == 2);
+    CHECK(cudaDeviceSynchronize());
+    EXPECT(mapped[0] == 0);
+    mapped[0] = 1;
+    EXPECT_ERROR(cudaErrorInvalidValue, device == mapped ? cudaErrorInvalidValue : cudaFree(device));
+    cudaGetLastError();
     CHECK(cudaDeviceSynchronize());
     EXPECT(wrong(mapped, count, 1) == 0);
     EXPECT(wrong(plain, count, 1) == 0);
@@ -194,6 +205,6 @@ int main() {
     structures();
     hostMemory();
     together();
-    std::printf("managed: ok\n");
+    std::printf("ok managed\n");
     return 0;
 }

@@ -17,9 +17,11 @@ COMPLETIONS = {
 # The list of the product's guide: group, name with its short form, words; of the commands that exist.
 GUIDE = [
     ("COMMANDS:", "version, v", "Display full Bitfusion version"),
+    ("COMMANDS:", "localhealth, LH", "Run health check on current node only"),
     ("COMMANDS:", "list_gpus", "List the available GPUs in a shared pool"),
     ("COMMANDS:", "help, h", "Shows a list of commands or help for one command"),
     ("Client Commands:", "client, c", "Run application"),
+    ("Client Commands:", "health, H", "Run health check on all specified servers and current node"),
     ("Client Commands:", "request_gpus", "Request GPUs from a shared pool"),
     ("Client Commands:", "release_gpus",
      "Release GPUs back into a shared pool. Options must match a previous request_gpus command"),
@@ -29,6 +31,7 @@ GUIDE = [
     ("Client Commands:", "smi", "Display smi-like info for all servers."),
     ("Client Commands:", "local", "Run a CUDA application locally"),
     ("Client Commands:", "net_perf", "Gather network performance data from all SRS servers."),
+    ("Client Commands:", "trace", "Show what a traced application's CUDA calls cost"),
     ("Server Commands:", "resource_scheduler, srs", "Run Bitfusion resource scheduler (SRS) on GPU server"),
     ("Server Commands:", "manager", "Run Bitfusion manager server"),
 ]
@@ -55,7 +58,7 @@ def listed(text):
 
 @pytest.mark.parametrize("words", [["help"], ["h"], ["-h"], ["--help"], []])
 def test_overview(words):
-    """CLI-57, CLI-58, CLI-65, CLI-72..81: the guide's list in its groups and its words."""
+    """CLI-57, CLI-58, CLI-61, CLI-65, CLI-72..81: the guide's list in its groups and its words."""
     finished = run([BITFUSION, *words])
     assert finished.returncode == 0 and finished.stderr == "", str(finished)
     assert listed(finished.stdout) == GUIDE
@@ -79,17 +82,18 @@ def test_every_command_describes_itself(name):
 
 
 def test_aliases_have_help():
-    for name, alias in (("client", "c"), ("version", "v"), ("help", "h")):
+    for name, alias in (("client", "c"), ("version", "v"), ("help", "h"), ("health", "H"), ("localhealth", "LH")):
         assert run([BITFUSION, "help", alias]).stdout == run([BITFUSION, "help", name]).stdout
 
 
-@pytest.mark.parametrize("name", ["run", "client", "request_gpus", "release_gpus", "list_gpus", "smi", "stats", "net_perf"])
+@pytest.mark.parametrize("name", ["run", "client", "request_gpus", "release_gpus", "list_gpus", "smi", "stats", "net_perf",
+                                  "health", "localhealth"])
 def test_what_a_command_reads_and_returns_is_described(name):
     text = run([BITFUSION, "help", name]).stdout
     assert "EXIT STATUS" in text and "FILES" in text
 
 
-@pytest.mark.parametrize("name", ["list_gpus", "smi", "stats", "net_perf"])
+@pytest.mark.parametrize("name", ["list_gpus", "smi", "stats", "net_perf", "health", "localhealth"])
 def test_what_lists_can_print_json(name):
     command, = [command for command in commands() if command["commandName"] == name]
     assert "json" in [argument["preferredName"]["name"] for argument in command["arguments"] if argument.get("names")]

@@ -232,6 +232,19 @@ final class FakeDriver: Driver {
     func cuMemPoolGetAttribute(pool: MemoryPoolHandle, attr: UInt32) throws(CUDAError) -> UInt64 { 7 }
     func cuDeviceGetDefaultMemPool(dev: Int32) throws(CUDAError) -> MemoryPoolHandle { make("default pool \(dev)") }
 
+    // MARK: Graphs
+
+    func cuGraphInstantiate(_ context: ContextHandle, plan: GraphPlan) throws(CUDAError) -> GraphHandle {
+        make("graph of \(plan.nodes.count)")
+    }
+    func cuGraphExecNodeSetParams(
+        _ context: ContextHandle, graph: GraphHandle, node: Int, work: DeviceWork
+    ) throws(CUDAError) { note("set node \(node)") }
+    func cuGraphLaunch(
+        _ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle
+    ) throws(CUDAError) { note("launch graph on \(hStream.bits)") }
+    func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError) { note("end graph") }
+
     // MARK: Streams and events
 
     func cuStreamCreateWithPriority(

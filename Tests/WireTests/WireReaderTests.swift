@@ -94,4 +94,51 @@ import Wire
         _ = try? read(bytes) { reader throws(WireError) in try reader.readJITLog() }
         _ = try? read(bytes) { reader throws(WireError) in try reader.readFunctionDescription() }
     }
+
+    @Test func aGraphReadsBackAsItWasWritten() throws {
+        let context = ContextHandle(bits: 7)
+        let shape = LaunchGeometry(grid: (1, 2, 3), block: (4, 5, 6), dynamicSharedBytes: 7, isCooperative: true)
+        let box = DeviceBox(address: 1 << 40, pitch: 64, rows: 3)
+        let set = DeviceSet(address: 9, pitch: 16, value: 3, elementBytes: 2, width: 5, height: 2)
+        let works: [DeviceWork] = [
+            .empty, .kernel(FunctionHandle(bits: 8), shape, parameters: [1, 2, 3]),
+            .copy(target: box, source: box, Extent(widthBytes: 8, height: 2, depth: 1)), .set(set),
+        ]
+        let plan = GraphPlan(
+            nodes: works.enumerated().map { number, work in
+                GraphPlan.Node(context: context, work: work, dependencies: Array(0..<number))
+            })
+        var writer = PayloadWriter()
+        writer.write(plan)
+        let found = try read(writer.bytes) { reader throws(WireError) in
+            let plan = try reader.readGraphPlan()
+            try reader.finish()
+            return plan
+        }
+        #expect(found == plan)
+        for byteCount in writer.bytes.indices {
+            #expect(throws: WireError.self) {
+                try read(Array(writer.bytes[..<byteCount])) { reader throws(WireError) in try reader.readGraphPlan() }
+            }
+        }
+    }
+
+    @Test func refusesAGraphThatDependsOnLaterNodes() {
+        let empty = GraphPlan.Node(context: ContextHandle(bits: 1), work: .empty, dependencies: [])
+        var wrong = empty
+        wrong.dependencies = [1]
+        var writer = PayloadWriter()
+        writer.write(GraphPlan(nodes: [empty, wrong]))
+        #expect(throws: WireError.tooLong(1, limit: 1)) {
+            try read(writer.bytes) { reader throws(WireError) in try reader.readGraphPlan() }
+        }
+    }
+
+    @Test func refusesAGraphWithTooManyNodes() {
+        var writer = PayloadWriter()
+        writer.write(UInt32(Limits.graphNodesMax + 1))
+        #expect(throws: WireError.tooLong(Limits.graphNodesMax + 1, limit: Limits.graphNodesMax)) {
+            try read(writer.bytes) { reader throws(WireError) in try reader.readGraphPlan() }
+        }
+    }
 }

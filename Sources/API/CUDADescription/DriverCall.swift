@@ -72,6 +72,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case stream = "StreamHandle"
     case event = "EventHandle"
     case pool = "MemoryPoolHandle"
+    case graph = "GraphHandle"
     case array = "ArrayHandle"
     case mipmappedArray = "MipmappedArrayHandle"
 
@@ -84,6 +85,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .stream: "streams"
         case .event: "events"
         case .pool: "pools"
+        case .graph: "graphs"
         case .array: "arrays"
         case .mipmappedArray: "mipmappedArrays"
         }

@@ -5,7 +5,7 @@
 /// Append only: the position is the number on the wire.
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
-    + arrayCalls
+    + graphCalls + arrayCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(
@@ -301,4 +301,26 @@ private let eventCalls: [DriverCall] = [
         "cuEventElapsedTime_v2", .waits,
         [.result("pMilliseconds", .float), .used("hStart", .event), .used("hEnd", .event)],
         "Milliseconds between two events."),
+]
+
+private let graphCalls: [DriverCall] = [
+    DriverCall(
+        "cuGraphInstantiate", .waits,
+        .byHand(
+            declaration:
+                "func cuGraphInstantiate(_ context: ContextHandle, plan: GraphPlan) throws(CUDAError) -> GraphHandle"),
+        "Makes an executable graph of kernels, copies and sets of device memory: cuGraphCreate and all that follows."),
+    DriverCall(
+        "cuGraphExecNodeSetParams", .posts,
+        .byHand(
+            declaration:
+                "func cuGraphExecNodeSetParams(_ context: ContextHandle, graph: GraphHandle, node: Int, "
+                + "work: DeviceWork) throws(CUDAError)"),
+        "Replaces what a node does in later launches; `.empty` switches it off, work of its own kind on again."),
+    DriverCall(
+        "cuGraphLaunch", .posts, .hostByHand, [.used("hGraphExec", .graph), .used("hStream", .stream)],
+        "Enqueues all nodes of a graph, after its earlier launches."),
+    DriverCall(
+        "cuGraphExecDestroy", .posts, .hostByHand, [.ended("hGraphExec", .graph)],
+        "Ends an executable graph; what was launched goes on to its end."),
 ]

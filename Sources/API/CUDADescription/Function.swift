@@ -9,6 +9,10 @@ package struct Function: Sendable {
     package enum Absence: String, Sendable {
         case later = "not built yet"
         case graphics = "needs the graphics system or other drivers of the client machine"
+        case memoryOperations = "needs stream memory operations (`cuStreamBatchMemOp`)"
+        case conditional =
+            "conditional nodes: kernels set their values through a handle that means something to one graph of one driver"
+        case recapture = "recapture into a graph is not offered"
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
         case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"
@@ -113,11 +117,9 @@ package struct Parameter: Sendable {
     /// Pointer types that C hides behind a name.
     private static let handles: Set<String> = [
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
-        "CUgraphNode", "CUgreenCtx", "CUmemoryPool", "CUlinkState", "CUmipmappedArray",
+        "CUgraphNode", "CUgraphExec", "CUuserObject", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
+        "CUmipmappedArray",
     ]
-
-    /// Structures that C declares and never defines.
-    private static let incomplete: Set<String> = ["CUgraphEdgeData"]
 
     private static let callbacks: Set<String> = ["CUhostFn", "CUstreamCallback", "CUoccupancyB2DSize"]
 
@@ -128,7 +130,6 @@ package struct Parameter: Sendable {
             var target = text.split(separator: " ").joined(separator: " ")
             let isConstant = target.hasPrefix("const ") && !target.hasSuffix("*")
             if isConstant { target.removeFirst("const ".count) }
-            if incomplete.contains(target) { return "OpaquePointer?" }
             if target == "void" { return isConstant ? "UnsafeRawPointer?" : "UnsafeMutableRawPointer?" }
             return (isConstant ? "UnsafePointer<" : "UnsafeMutablePointer<") + swiftType(ofC: target) + ">?"
         }

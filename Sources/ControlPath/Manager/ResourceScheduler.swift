@@ -64,18 +64,25 @@ package final class ResourceScheduler: Sendable {
     private let dispatcherPort: Int
     private let runner: any AllocationRunner
     let sample: @Sendable () -> GPUSample?
+    let health: @Sendable () -> HealthReport?
+    private let wireVersion: String?
 
     /// Serves the GPUs of an inventory.
     ///
-    /// `sample` asks the management library, which may take some time; nil when that does not tell.
+    /// `sample` asks the management library and `health` runs the server's checks, which may take some time; nil when
+    /// they do not tell. `wireVersion` is what the dispatcher speaks.
     package init(
         inventory: Inventory, facts: ServerFacts? = nil, dispatcherPort: Int, runner: any AllocationRunner,
-        settings: PoolSettings = PoolSettings(), sample: @escaping @Sendable () -> GPUSample? = { nil }
+        settings: PoolSettings = PoolSettings(), wireVersion: String? = nil,
+        sample: @escaping @Sendable () -> GPUSample? = { nil },
+        health: @escaping @Sendable () -> HealthReport? = { nil }
     ) {
         self.inventory = inventory
         self.dispatcherPort = dispatcherPort
         self.runner = runner
         self.sample = sample
+        self.health = health
+        self.wireVersion = wireVersion
         var scheduler = Scheduler(gpus: inventory.gpus, facts: facts)
         _ = scheduler.handle(.settings(settings), at: 0)
         state = Mutex(State(scheduler: scheduler))
@@ -148,6 +155,9 @@ package final class ResourceScheduler: Sendable {
         state.withLock { state in
             var reply = SchedulerReply(.inventory)
             reply.driverVersion = inventory.driverVersion
+            reply.clockMilliseconds = wallClockMilliseconds()
+            reply.release = ProductVersion.number
+            reply.wireVersion = wireVersion
             reply.runningTasks = state.scheduler.grantedCount
             reply.waitingTasks = state.scheduler.waiting.count
             if !state.scheduler.settings.acceptsRequests { reply.isDraining = true }

@@ -60,6 +60,17 @@ struct SchedulerConnection {
         case .status:
             try send(scheduler.status())
             return true
+        case .health:
+            guard let report = scheduler.health() else {
+                try send(
+                    SchedulerReply(refused: .unavailable, "the server's health checks do not end; try again later"))
+                return true
+            }
+            var reply = SchedulerReply(.health)
+            reply.servers = scheduler.servers
+            reply.health = report
+            try send(reply)
+            return true
         case .echo:
             try echo()
             return false

@@ -159,6 +159,22 @@ package final class SchedulerClient: Sendable {
         return status
     }
 
+    /// A server that runs its health checks may take so long.
+    private static let healthMilliseconds: Int32 = 15_000
+
+    /// What the server's own checks find.
+    package func health() throws(Failure) -> HealthReport {
+        try send(SchedulerRequest(.health))
+        guard let reply = try receive(milliseconds: SchedulerClient.healthMilliseconds) else {
+            throw Failure(
+                message: "server \(server) does not answer within \(SchedulerClient.healthMilliseconds / 1000) s")
+        }
+        guard reply.type == .health, let report = reply.health else {
+            throw Failure(message: "server \(server): \(reply.message ?? "it does not tell its health")")
+        }
+        return report
+    }
+
     /// What the server has.
     package func list() throws(Failure) -> SchedulerReply {
         try send(SchedulerRequest(.list))

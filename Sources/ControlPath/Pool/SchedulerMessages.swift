@@ -21,6 +21,8 @@ package struct SchedulerRequest: Sendable, Codable {
         /// From now on the connection carries blocks: a length of 4 bytes, little-endian, and so many bytes, which come
         /// back as they are.
         case echo
+        /// What the server's own health checks find.
+        case health
     }
 
     package static let version = 2
@@ -62,7 +64,7 @@ package struct SchedulerRequest: Sendable, Codable {
 /// A line of JSON from the resource scheduler.
 package struct SchedulerReply: Sendable, Codable {
     package enum Kind: String, Sendable, Codable {
-        case inventory, status, waiting, offer, granted, refused, released, echoing
+        case inventory, status, waiting, offer, granted, refused, released, echoing, health
         /// Something that the owner's user should know; the allocation goes on.
         case warning
         /// The server has ended the allocation; `message` says why.
@@ -101,6 +103,13 @@ package struct SchedulerReply: Sendable, Codable {
     package var waitingTasks: Int?
     package var isDraining: Bool?
     package var status: ServerStatus?
+    package var health: HealthReport?
+    /// The server's clock: milliseconds since 1970.
+    package var clockMilliseconds: Int64?
+    /// The product's version.
+    package var release: String?
+    /// What the server speaks on data connections, `major.minor`.
+    package var wireVersion: String?
     package var gpus: [Entry]?
     /// The servers of the pool, as `host:port`, where the client may want another one (`inventory`, `status`,
     /// `waiting`, `refused`).
@@ -143,12 +152,14 @@ package struct SchedulerReply: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case version, type, code, message, position, allocation, ticket, gpus, servers, status
+        case version, type, code, message, position, allocation, ticket, gpus, servers, status, health, release
         case dispatcherPort = "dispatcher_port"
         case idleMinutes = "idle_minutes"
         case driverVersion = "driver_version"
         case runningTasks = "running_tasks"
         case waitingTasks = "waiting_tasks"
         case isDraining = "is_draining"
+        case clockMilliseconds = "clock_ms"
+        case wireVersion = "wire_version"
     }
 }

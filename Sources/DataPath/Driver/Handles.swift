@@ -38,6 +38,12 @@ package struct EventHandle: Handle {
     package init(bits: UInt64) { self.bits = bits }
 }
 
+/// A graph that a driver performs by itself.
+package struct GraphHandle: Handle {
+    package let bits: UInt64
+    package init(bits: UInt64) { self.bits = bits }
+}
+
 package struct MemoryPoolHandle: Handle {
     package let bits: UInt64
     package init(bits: UInt64) { self.bits = bits }

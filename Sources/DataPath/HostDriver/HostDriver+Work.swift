@@ -184,7 +184,7 @@ private final class HostFunctionBox: Sendable {
 }
 
 extension CUDA_MEMCPY3D {
-    fileprivate mutating func set(target: DeviceBox) {
+    mutating func set(target: DeviceBox) {
         guard !target.isInArray else {
             dstMemoryType = CU_MEMORYTYPE_ARRAY
             dstArray = OpaquePointer(bitPattern: UInt(target.array.bits))
@@ -197,7 +197,7 @@ extension CUDA_MEMCPY3D {
         dstHeight = target.rows
     }
 
-    fileprivate mutating func set(source: DeviceBox) {
+    mutating func set(source: DeviceBox) {
         guard !source.isInArray else {
             srcMemoryType = CU_MEMORYTYPE_ARRAY
             srcArray = OpaquePointer(bitPattern: UInt(source.array.bits))

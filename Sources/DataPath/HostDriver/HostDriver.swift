@@ -2,6 +2,7 @@
 import CCUDA
 package import Driver
 import Glibc
+import Synchronization
 
 /// The driver of this machine: a libcuda.so.1 that is opened by its path, NVIDIA's or the software GPU's.
 ///
@@ -10,6 +11,9 @@ import Glibc
 package final class HostDriver: Driver {
     let functions: HostFunctions
     let more: MoreHostFunctions
+    let graphFunctions: HostGraphFunctions
+    /// By the driver's executable graph.
+    let graphs = Mutex<[UInt64: HostGraph]>([:])
     let textures: TextureFunctions
     private let currentContext: pthread_key_t
 
@@ -19,6 +23,7 @@ package final class HostDriver: Driver {
         textures = TextureFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)
+        graphFunctions = HostGraphFunctions(library)
         var key = pthread_key_t()
         guard pthread_key_create(&key, nil) == 0 else { throw DriverLoadFailure("no thread-local storage is left") }
         currentContext = key

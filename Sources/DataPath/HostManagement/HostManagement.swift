@@ -21,7 +21,7 @@ package final class HostManagement: ManagementSource {
         }
         let code = initialise()
         guard code == NVMLCode.success else {
-            throw ManagementFailure("the management library \(path) does not start: NVML error \(code)")
+            throw ManagementFailure("the management library \(path) does not start: NVML error \(code)", code: code)
         }
         if let uuids {
             var found: [UnsafeMutableRawPointer] = []

@@ -27,8 +27,13 @@ struct ManagementLibrary: @unchecked Sendable {
 /// Why a management library cannot be used, in words.
 package struct ManagementFailure: Error, Sendable, CustomStringConvertible {
     package let message: String
+    /// NVML's code, where the library says it itself.
+    package let code: UInt32?
 
-    init(_ message: String) { self.message = message }
+    init(_ message: String, code: UInt32? = nil) {
+        self.message = message
+        self.code = code
+    }
 
     package var description: String { message }
 }

@@ -34,7 +34,10 @@ extension ManagementSource {
         return try? reader.text()
     }
 
-    package func memory(_ device: UInt32) -> nvmlMemory_v2_t? {
+    package func memory(_ device: UInt32) -> nvmlMemory_v2_t? { memoryAnswer(device).memory }
+
+    /// The memory of a device, and the call's result code.
+    package func memoryAnswer(_ device: UInt32) -> (status: UInt32, memory: nvmlMemory_v2_t?) {
         var memory = nvmlMemory_v2_t()
         memory.version = memoryInfoVersion
         var writer = PayloadWriter()
@@ -42,9 +45,10 @@ extension ManagementSource {
         writer.write(block: withUnsafeBytes(of: memory) { Array($0) })
         let answer = answer(ManagementQuestion(.nvmlDeviceGetMemoryInfo_v2, bytes: writer.bytes))
         let byteCount = MemoryLayout<nvmlMemory_v2_t>.size
-        guard answer.status == NVMLCode.success, answer.bytes.count == 4 + byteCount else { return nil }
+        guard answer.status == NVMLCode.success else { return (answer.status, nil) }
+        guard answer.bytes.count == 4 + byteCount else { return (NVMLCode.unknown, nil) }
         withUnsafeMutableBytes(of: &memory) { $0.copyBytes(from: answer.bytes.dropFirst(4)) }
-        return memory
+        return (NVMLCode.success, memory)
     }
 
     /// The bus number as `nvidia-smi` prints it: `00000000:13:00.0`.

@@ -100,12 +100,3 @@ final class Library: @unchecked Sendable {
         LibraryLock.withLock { source == nil ? NVMLCode.uninitialized : body(deviceCount) }
     }
 }
-
-/// What the exports of questions to the source call.
-func ask(_ call: ManagementCall, _ arguments: Argument...) -> UInt32 { Library.shared.ask(call, arguments) }
-
-/// What the exports of functions that are not offered call.
-func absent() -> UInt32 { Library.shared.withDeviceCount { _ in NVMLCode.notSupported } }
-
-/// What the exports of functions that would change a GPU call.
-func refused() -> UInt32 { Library.shared.withDeviceCount { _ in NVMLCode.noPermission } }

@@ -86,7 +86,7 @@ extension PartitionedDriver {
     }
 
     /// Counts as a context's own what the driver has taken for it, or given back, whether there is room or not.
-    private func countOwn(_ context: ContextHandle, _ taken: Int) {
+    func countOwn(_ context: ContextHandle, _ taken: Int) {
         account.withLock { account in
             guard let known = account.contexts[context] else { return }
             let change = max(taken, -known.ownBytes)
@@ -103,7 +103,7 @@ extension PartitionedDriver {
         max(0, signedBytesTaken(context, since: before))
     }
 
-    private func signedBytesTaken(_ context: ContextHandle, since before: Int?) -> Int {
+    func signedBytesTaken(_ context: ContextHandle, since before: Int?) -> Int {
         guard let before, let after = freeBytes(context) else { return 0 }
         return before - after
     }

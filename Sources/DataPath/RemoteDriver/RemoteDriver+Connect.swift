@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCallTrace
 import CSystem
 import Driver
 import Glibc
@@ -27,6 +28,8 @@ extension RemoteDriver {
     ///
     /// The failure's message names the server and what to do.
     package static func connect(to endpoint: Endpoint, ticket: [UInt8]) throws(ConnectionFailure) -> RemoteDriver {
+        let begin = calltrace_wait_begin()
+        defer { calltrace_wait_end(begin) }
         let connection = try Connection.connect(to: endpoint)
         let hello = Hello(
             ticket: ticket, processID: UInt32(getpid()), programName: String(cString: csystem_program_name()))

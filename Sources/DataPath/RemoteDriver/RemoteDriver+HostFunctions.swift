@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 package import Driver
+import Glibc
 import Synchronization
 import Wire
 
@@ -9,6 +10,8 @@ struct HostFunctions {
     var nextNumber: UInt64 = 1
     var functions: [UInt64: @Sendable () -> Void] = [:]
     var hasCaller = false
+    /// The thread that calls them.
+    var caller: pthread_t?
 }
 
 extension RemoteDriver {
@@ -39,13 +42,47 @@ extension RemoteDriver {
                 throw .outOfMemory
             }
         }
-        try post(.cuLaunchHostFunc, context, byteCount: 16) { frame in
-            frame.write(hStream.bits)
-            frame.write(number)
+        // Counted before it can return.
+        hostFunctionsDue.add(1, ordering: .relaxed)
+        do throws(CUDAError) {
+            try post(.cuLaunchHostFunc, context, byteCount: 16) { frame in
+                frame.write(hStream.bits)
+                frame.write(number)
+            }
+        } catch {
+            hostFunctions.withLock { $0.functions[number] = nil }
+            hostFunctionReturned()
+            throw error
+        }
+    }
+
+    /// Calls that may be on their way behind a host function.
+    ///
+    /// A driver has room for about a thousand works in a stream, and waits for more: in the worker that would stop the
+    /// thread that has to hear of the function's return.
+    private static var postedBehindHostFunctionsMax: Int { 512 }
+
+    /// Waits until the host functions have returned, once many calls have been posted behind them.
+    func waitForRoomBehindHostFunctions() {
+        let posted = postedBehindHostFunctions.add(1, ordering: .relaxed).newValue
+        guard posted > Self.postedBehindHostFunctionsMax else { return }
+        // The functions' own thread must not wait for itself.
+        let isCaller = hostFunctions.withLock { $0.caller.map { pthread_equal($0, pthread_self()) != 0 } ?? false }
+        if isCaller { return }
+        while hostFunctionsDue.load(ordering: .acquiring) > 0 { usleep(20) }
+    }
+
+    private func hostFunctionReturned() {
+        // Whoever posts meanwhile counts from there on.
+        if hostFunctionsDue.subtract(1, ordering: .releasing).newValue == 0 {
+            postedBehindHostFunctions.store(0, ordering: .relaxed)
         }
     }
 
     private func callHostFunctions() {
+        hostFunctions.withLock { $0.caller = pthread_self() }
+        // Without a connection no function returns, and nobody may wait for one.
+        defer { hostFunctionsDue.store(0, ordering: .releasing) }
         while let number = replies.nextHostFunction() {
             let function = hostFunctions.withLock { $0.functions.removeValue(forKey: number) }
             function?()
@@ -54,6 +91,7 @@ extension RemoteDriver {
                     0, flags: .hostFunctionReturned, context: 0, byteCount: 8, waits: true, register: { _ in }
                 ) { $0.write(number) }
             } catch { return }
+            hostFunctionReturned()
         }
     }
 }

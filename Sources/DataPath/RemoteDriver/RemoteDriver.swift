@@ -18,6 +18,9 @@ package final class RemoteDriver: Driver {
     private let description: DriverDescription
     private let nextHandle = Atomic<UInt64>(1)
     let hostFunctions = Mutex(HostFunctions())
+    /// Host functions that have not returned; while there are any, posted calls are counted.
+    let hostFunctionsDue = Atomic<Int>(0)
+    let postedBehindHostFunctions = Atomic<Int>(0)
     /// The primary contexts that have been retained, by device, and how often.
     let primaryContexts = Mutex<[Int32: (context: ContextHandle, retains: Int)]>([:])
 
@@ -47,6 +50,7 @@ package final class RemoteDriver: Driver {
     func post(
         _ call: Call, _ context: ContextHandle, byteCount: Int, fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
+        if hostFunctionsDue.load(ordering: .relaxed) > 0 { waitForRoomBehindHostFunctions() }
         try stream.append(
             call.rawValue, flags: [], context: context.bits, byteCount: byteCount, waits: false, register: { _ in },
             fill: fill)
@@ -56,6 +60,7 @@ package final class RemoteDriver: Driver {
     func post(
         _ call: Call, _ context: ContextHandle, byteCount: Int, block: RawSpan, fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
+        if hostFunctionsDue.load(ordering: .relaxed) > 0 { waitForRoomBehindHostFunctions() }
         try block.withUnsafeBytes { bytes throws(CUDAError) in
             try stream.append(
                 call.rawValue, flags: [], context: context.bits, byteCount: byteCount, block: bytes,

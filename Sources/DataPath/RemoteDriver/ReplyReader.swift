@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
+import CCallTrace
 import CSystem
 import Driver
 import Glibc
@@ -65,6 +66,8 @@ final class ReplyReader: @unchecked Sendable {
     ///
     /// Throws when the connection is lost first.
     func wait(for reply: PendingReply) throws(CUDAError) {
+        let begin = calltrace_wait_begin()
+        defer { calltrace_wait_end(begin) }
         lock.lock()
         waitingThreads += 1
         while !reply.isDone && !isBroken { readOrWait { reply.isDone } }

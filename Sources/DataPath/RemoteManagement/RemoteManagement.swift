@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CCallTrace
 import Glibc
 package import Management
 package import Transport
@@ -72,6 +73,8 @@ package final class RemoteManagement: ManagementSource {
 
     /// Nil when the connection broke, which is then forgotten.
     private func roundTrip(_ question: ManagementQuestion) -> ManagementAnswer? {
+        let begin = calltrace_wait_begin()
+        defer { calltrace_wait_end(begin) }
         guard let connection = open() else { return nil }
         self.connection = nil
         sequence += 1

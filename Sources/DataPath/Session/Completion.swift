@@ -94,8 +94,8 @@ extension Session {
         .cuMipmappedArrayDestroy,
     ]
 
-    /// Performs a frame when the work of its context is done, so that the session can meanwhile read that a host function
-    /// has returned, for which the work may be waiting.
+    /// Performs a frame when the work of its context is done, so that the session can meanwhile read that a host
+    /// function has returned, for which the work may be waiting.
     func postpone(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws {
         var number = header.context
         if header.call == Call.cuCtxDestroy_v2.rawValue, payload.count == 8 {

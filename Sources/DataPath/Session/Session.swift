@@ -35,6 +35,7 @@ package final class Session {
     var streams = HandleTable<StreamHandle>()
     var events = HandleTable<EventHandle>()
     var pools = HandleTable<MemoryPoolHandle>()
+    var graphs = HandleTable<GraphHandle>()
     var arrays = HandleTable<ArrayHandle>()
     var mipmappedArrays = HandleTable<MipmappedArrayHandle>()
     /// The client's numbers of the levels that it has asked for, by the number of the mipmapped array.

@@ -11,14 +11,18 @@ struct Allocation: BitwiseCopyable {
         case global
         /// Memory that the host uses at the same addresses.
         case managed
+        /// Where a device in another process has host memory of this library.
+        case view
         /// Host memory that this library allocated.
         case host
         /// Host memory that the application registered.
         case registered
 
-        var isOnDevice: Bool { self == .device || self == .global || self == .managed }
+        var isOnDevice: Bool { self != .host && self != .registered }
         /// Whether its addresses are reserved while it lives.
-        var isReserved: Bool { self == .device || self == .managed }
+        var isReserved: Bool { self == .device || self == .managed || self == .view }
+        /// Whether the application ends it with cuMemFree.
+        var isFreeable: Bool { self == .device || self == .managed }
     }
 
     var base: CUdeviceptr
@@ -35,12 +39,19 @@ struct Allocation: BitwiseCopyable {
     var hostFlags: UInt32 = 0
     /// Where a device in another process has memory that the host uses too; 0 for all other memory.
     var deviceBase: CUdeviceptr = 0
+    /// Where the host has what a ``Kind/view`` shows.
+    var hostBase: CUdeviceptr = 0
     /// CU_POINTER_ATTRIBUTE_SYNC_MEMOPS.
     var synchronizesCopies = false
 
     /// What is found at an address of the application, for the device.
     func deviceAddress(_ address: CUdeviceptr) -> CUdeviceptr {
         deviceBase == 0 ? address : deviceBase + (address - base)
+    }
+
+    /// What is found at an address of the application, for the host.
+    func hostAddress(_ address: CUdeviceptr) -> CUdeviceptr {
+        kind == .view ? hostBase + (address - base) : address
     }
 
     var end: CUdeviceptr { base + CUdeviceptr(byteCount) }

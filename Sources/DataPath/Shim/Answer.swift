@@ -1,12 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
+import CCallTrace
+import CallTrace
 import Driver
 
-/// Answers an exported function that needs an initialised driver.
+/// Answers an exported function that needs an initialised driver, and records the call where it is asked for.
 ///
 /// It allocates nothing and takes no lock of its own: a launch passes here.
 @inline(__always)
-func answer(_ symbol: StaticString, _ body: (Shim) throws(CUDAError) -> Void) -> CUresult {
+func answer(
+    _ export: Export, _ arguments: (inout ArgumentWriter) -> Void = { _ in }, _ body: (Shim) throws(CUDAError) -> Void
+) -> CUresult {
+    let start = calltrace_begin()
+    let result = answer(body)
+    if start.time != 0 { record(export, start, result, arguments) }
+    return result
+}
+
+/// Answers an exported function that works before `cuInit`.
+@inline(__always)
+func answerAlways(
+    _ export: Export, _ arguments: (inout ArgumentWriter) -> Void = { _ in }, _ body: (Entry) throws(CUDAError) -> Void
+) -> CUresult {
+    let start = calltrace_begin()
+    var result = CUDA_SUCCESS
+    do throws(CUDAError) { try body(Entry()) } catch { result = error.code }
+    if start.time != 0 { record(export, start, result, arguments) }
+    return result
+}
+
+/// Answers an exported function that is not implemented.
+func absent(_ export: Export) -> CUresult {
+    let start = calltrace_begin()
+    let result = Startup.initialised == nil ? Startup.refusal : CUDA_ERROR_NOT_SUPPORTED
+    if start.time != 0 { record(export, start, result) { _ in } }
+    return result
+}
+
+/// Answers a function that needs an initialised driver and is no export, but in one of the private tables.
+@inline(__always)
+func answer(_ body: (Shim) throws(CUDAError) -> Void) -> CUresult {
     guard let shim = Startup.initialised else { return Startup.refusal }
     return shim._withUnsafeGuaranteedRef { shim in
         do throws(CUDAError) {
@@ -18,20 +51,11 @@ func answer(_ symbol: StaticString, _ body: (Shim) throws(CUDAError) -> Void) ->
     }
 }
 
-/// Answers an exported function that works before `cuInit`.
-@inline(__always)
-func answerAlways(_ symbol: StaticString, _ body: (Entry) throws(CUDAError) -> Void) -> CUresult {
-    do throws(CUDAError) {
-        try body(Entry())
-        return CUDA_SUCCESS
-    } catch {
-        return error.code
-    }
-}
-
-/// Answers an exported function that is not implemented.
-func absent(_ symbol: StaticString) -> CUresult {
-    Startup.initialised == nil ? Startup.refusal : CUDA_ERROR_NOT_SUPPORTED
+@inline(never)
+private func record(
+    _ export: Export, _ start: calltrace_start_t, _ result: CUresult, _ arguments: (inout ArgumentWriter) -> Void
+) {
+    recordCall(export.rawValue, of: exportList, since: start, result: result.rawValue, arguments: arguments)
 }
 
 /// Writes a result that the caller must have asked for.

@@ -8,6 +8,7 @@ import Synchronization
 enum HandleClass: UInt64 {
     case context = 1
     case module, function, library, kernel, stream, event, pool, link
+    case graph, graphNode, executableGraph, userObject
     case array, mipmappedArray
 }
 

@@ -57,7 +57,7 @@ final class SharedRange: @unchecked Sendable {
     var isOnDevice: Bool { blocksElsewhere == 0 }
     private var blocksElsewhere: Int
     /// The block behind the last one that was touched, and how many are fetched if it is the next.
-    private var expectedBlock = 0
+    private var expectedBlock = -1
     private var window = 1
 
     /// Maps pages at `hostBase`, which must be reserved or the caller's; nil when the system has no memory.

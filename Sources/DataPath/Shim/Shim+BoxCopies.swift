@@ -17,7 +17,7 @@ extension Shim {
     func cuMemcpy2DAsync_v2(
         _ pCopy: UnsafePointer<CUDA_MEMCPY2D>?, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try copy2D(pCopy, try target(hStream, defaultStream), isAsync: true)
+        try copy2D(pCopy, try workTarget(hStream, defaultStream), isAsync: true)
     }
 
     func cuMemcpy3D_v2(_ pCopy: UnsafePointer<CUDA_MEMCPY3D>?, defaultStream: DefaultStream) throws(CUDAError) {
@@ -27,7 +27,7 @@ extension Shim {
     func cuMemcpy3DAsync_v2(
         _ pCopy: UnsafePointer<CUDA_MEMCPY3D>?, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try copy3D(pCopy, try target(hStream, defaultStream), isAsync: true)
+        try copy3D(pCopy, try workTarget(hStream, defaultStream), isAsync: true)
     }
 
     func cuMemcpy3DPeer(_ pCopy: UnsafePointer<CUDA_MEMCPY3D_PEER>?, defaultStream: DefaultStream) throws(CUDAError) {
@@ -37,7 +37,7 @@ extension Shim {
     func cuMemcpy3DPeerAsync(
         _ pCopy: UnsafePointer<CUDA_MEMCPY3D_PEER>?, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try copy3DPeer(pCopy, try target(hStream, defaultStream), isAsync: true)
+        try copy3DPeer(pCopy, try workTarget(hStream, defaultStream), isAsync: true)
     }
 
     private func copy2D(
@@ -96,6 +96,15 @@ extension Shim {
         if byteCount == 0 { return }
         let target = try place(targetSide, extent)
         let source = try place(sourceSide, extent)
+        if let captured = stream.capturing {
+            try refuseArrays(target, source)
+            var description = CUDA_MEMCPY3D()
+            description.set(target: targetSide, source: sourceSide, extent)
+            let work = CopyWork(
+                description: description, context: try context(of: stream), target: settled(target),
+                source: settled(source), extent: extent)
+            return try capture(.copy(work), on: captured)
+        }
         if target.isContiguous(extent), source.isContiguous(extent) {
             return try copy(
                 target.corner.address, .anything, source.corner.address, .anything, byteCount, stream, isAsync: isAsync)
@@ -138,7 +147,7 @@ extension Shim {
         }
     }
 
-    private func copyToDevice(
+    func copyToDevice(
         _ target: PlacedBox, _ source: PlacedBox, _ extent: Extent, _ byteCount: Int, _ stream: StreamTarget
     ) throws(CUDAError) {
         if source.isContiguous(extent) {
@@ -155,7 +164,7 @@ extension Shim {
     }
 
     /// Waits even when pinned memory would not demand it: the rows are scattered when they are here.
-    private func copyToHost(
+    func copyToHost(
         _ target: PlacedBox, _ source: PlacedBox, _ extent: Extent, _ byteCount: Int, _ stream: StreamTarget
     ) throws(CUDAError) {
         if target.isContiguous(extent) {
@@ -170,7 +179,7 @@ extension Shim {
         Self.scatter(packed, extent, to: target.corner)
     }
 
-    private static func gather(_ box: DeviceBox, _ extent: Extent, into packed: UnsafeMutableRawBufferPointer) {
+    static func gather(_ box: DeviceBox, _ extent: Extent, into packed: UnsafeMutableRawBufferPointer) {
         var offset = 0
         forEachRow(of: box, extent) { row in
             copyRow(from: row, to: UInt(bitPattern: packed.baseAddress) + UInt(offset), extent.widthBytes)
@@ -178,7 +187,7 @@ extension Shim {
         }
     }
 
-    private static func scatter(_ packed: UnsafeMutableRawBufferPointer, _ extent: Extent, to box: DeviceBox) {
+    static func scatter(_ packed: UnsafeMutableRawBufferPointer, _ extent: Extent, to box: DeviceBox) {
         var offset = 0
         forEachRow(of: box, extent) { row in
             copyRow(from: UInt(bitPattern: packed.baseAddress) + UInt(offset), to: row, extent.widthBytes)

@@ -195,12 +195,16 @@ extension Shim {
     // MARK: Waiting and peers
 
     func cuCtxSynchronize() throws(CUDAError) {
-        try driver.cuCtxSynchronize(try activeContext().handle)
+        let active = try activeContext()
+        try checkHasNoCapture(active.context)
+        try driver.cuCtxSynchronize(active.handle)
         try throwLearntFailure()
     }
 
     func cuCtxSynchronize_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
-        try driver.cuCtxSynchronize(try context(ctx).handle)
+        let context = try context(ctx)
+        try checkHasNoCapture(context)
+        try driver.cuCtxSynchronize(try context.handle)
         try throwLearntFailure()
     }
 

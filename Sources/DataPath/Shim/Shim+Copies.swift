@@ -39,7 +39,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ srcHost: UnsafeRawPointer?, _ ByteCount: Int, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
         try copy(dstDevice, .known, Self.address(srcHost), .anything, ByteCount, target, isAsync: true)
     }
 
@@ -54,7 +54,7 @@ extension Shim {
         _ dstHost: UnsafeMutableRawPointer?, _ srcDevice: CUdeviceptr, _ ByteCount: Int, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
         try copy(Self.address(dstHost), .anything, srcDevice, .known, ByteCount, target, isAsync: true)
     }
 
@@ -68,7 +68,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ srcDevice: CUdeviceptr, _ ByteCount: Int, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try copy(dstDevice, .known, srcDevice, .known, ByteCount, try target(hStream, defaultStream), isAsync: true)
+        try copy(dstDevice, .known, srcDevice, .known, ByteCount, try workTarget(hStream, defaultStream), isAsync: true)
     }
 
     func cuMemcpy(
@@ -81,7 +81,7 @@ extension Shim {
         _ dst: CUdeviceptr, _ src: CUdeviceptr, _ ByteCount: Int, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try copy(dst, .anything, src, .anything, ByteCount, try target(hStream, defaultStream), isAsync: true)
+        try copy(dst, .anything, src, .anything, ByteCount, try workTarget(hStream, defaultStream), isAsync: true)
     }
 
     func cuMemcpyPeer(
@@ -97,7 +97,7 @@ extension Shim {
         _ ByteCount: Int, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try checkPeers(dstContext, srcContext)
-        try copy(dstDevice, .known, srcDevice, .known, ByteCount, try target(hStream, defaultStream), isAsync: true)
+        try copy(dstDevice, .known, srcDevice, .known, ByteCount, try workTarget(hStream, defaultStream), isAsync: true)
     }
 
     /// Both contexts of a copy between devices must be alive.
@@ -138,6 +138,11 @@ extension Shim {
         guard byteCount > 0 else { throw .invalidValue }
         let targetSide = try side(target, byteCount, targetDemand)
         let sourceSide = try side(source, byteCount, sourceDemand)
+        if let captured = stream.capturing {
+            let context = try context(of: stream)
+            let work = try copyWork(target, targetSide, source, sourceSide, byteCount, context)
+            return try capture(.copy(work), on: captured)
+        }
         guard targetSide != .shared, sourceSide != .shared else {
             return try whileOnDevice(
                 [(target, targetSide, byteCount), (source, sourceSide, byteCount)], stream,

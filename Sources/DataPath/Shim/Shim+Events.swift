@@ -36,21 +36,30 @@ extension Shim {
     func cuEventRecordWithFlags(
         _ hEvent: OpaquePointer?, _ hStream: OpaquePointer?, _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        // Bit 0 marks the event as external to a capture; without captures it changes nothing.
-        guard flags <= 1 else { throw .invalidValue }
+        guard flags <= CU_EVENT_RECORD_EXTERNAL.rawValue else { throw .invalidValue }
         let event = try events.object(hEvent)
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
         guard event.context.bits == target.contextBits else { throw .invalidHandle }
+        let isExternal = flags == CU_EVENT_RECORD_EXTERNAL.rawValue
+        if let stream = target.capturing {
+            return try capture(event, recordedOn: stream, isExternal: isExternal)
+        }
+        // Only a graph can record an event as a node of its own.
+        guard !isExternal else { throw .invalidValue }
+        event.forgetCapture()
         try driver.cuEventRecordWithFlags(target.context, hEvent: event.handle, hStream: target.stream, flags: 0)
     }
 
     func cuEventQuery(_ hEvent: OpaquePointer?) throws(CUDAError) {
+        try checkIsSafeInCapture()
         let event = try events.object(hEvent)
+        try checkIsNotCaptured(event)
         try driver.cuEventQuery(try event.context.handle, hEvent: event.handle)
     }
 
     func cuEventSynchronize(_ hEvent: OpaquePointer?) throws(CUDAError) {
         let event = try events.object(hEvent)
+        try checkIsNotCaptured(event)
         try driver.cuEventSynchronize(try event.context.handle, hEvent: event.handle)
         try throwLearntFailure()
     }
@@ -70,6 +79,8 @@ extension Shim {
         guard start.context === end.context, (start.flags | end.flags) & CU_EVENT_DISABLE_TIMING.rawValue == 0 else {
             throw .invalidHandle
         }
+        try checkIsNotCaptured(start)
+        try checkIsNotCaptured(end)
         try write(
             try driver.cuEventElapsedTime_v2(try start.context.handle, hStart: start.handle, hEnd: end.handle),
             to: pMilliseconds)

@@ -3,9 +3,9 @@ import CCUDA
 import Driver
 import Glibc
 
-/// Host memory that CUDA allocates or registers. It is this process's own memory, and copies use it like any other. Where
-/// the device is in another process, kernels reach what this library has allocated through ``SharedMemory``, from the
-/// moment on at which the application asks for its device address or passes it to a kernel.
+/// Host memory that CUDA allocates or registers. It is this process's own memory, and copies use it like any other.
+/// Where the device is in another process, kernels reach what this library has allocated through ``SharedMemory``, from
+/// the moment on at which the application asks for its device address or passes it to a kernel.
 extension Shim {
     /// CU_MEMHOSTALLOC_PORTABLE, DEVICEMAP and WRITECOMBINED.
     private static var allocationFlags: UInt32 { 0x7 }
@@ -20,6 +20,7 @@ extension Shim {
         _ pp: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ bytesize: Int, _ Flags: UInt32
     ) throws(CUDAError) {
         let active = try activeContext()
+        try checkIsSafeInCapture()
         guard let pp, bytesize != 0, Flags & ~Self.allocationFlags == 0 else { throw .invalidValue }
         guard bytesize > 0, bytesize <= Int.max - Self.pageBytes,
             let address = mmap(
@@ -31,6 +32,7 @@ extension Shim {
     }
 
     func cuMemFreeHost(_ p: UnsafeMutableRawPointer?) throws(CUDAError) {
+        try checkIsSafeInCapture()
         guard let p, let freed = memory.remove(host: Self.address(p)) else {
             throw .invalidValue
         }
@@ -62,8 +64,8 @@ extension Shim {
     ) throws(CUDAError) {
         let allocation = try hostAllocation(p)
         guard Flags == 0 else { throw .invalidValue }
-        // The application's own pages cannot be taken away from it.
-        if memory.reservesAddresses && allocation.kind == .registered { throw .notSupported }
+        // The application's own pages cannot be taken away from it: kernels cannot use this address.
+        if allocation.kind == .registered { return try write(Self.address(p), to: pdptr) }
         try write(try shareHostMemory(allocation).deviceAddress(Self.address(p)), to: pdptr)
     }
 

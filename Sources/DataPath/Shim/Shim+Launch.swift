@@ -15,7 +15,7 @@ extension Shim {
         let geometry = LaunchGeometry(
             grid: (gridDimX, gridDimY, gridDimZ), block: (blockDimX, blockDimY, blockDimZ),
             dynamicSharedBytes: sharedMemBytes)
-        try launch(f, geometry, try target(hStream, defaultStream), kernelParams, extra)
+        try launch(f, geometry, try workTarget(hStream, defaultStream), kernelParams, extra)
     }
 
     func cuLaunchCooperativeKernel(
@@ -26,7 +26,7 @@ extension Shim {
         let geometry = LaunchGeometry(
             grid: (gridDimX, gridDimY, gridDimZ), block: (blockDimX, blockDimY, blockDimZ),
             dynamicSharedBytes: sharedMemBytes, isCooperative: true)
-        try launch(f, geometry, try target(hStream, defaultStream), kernelParams, nil)
+        try launch(f, geometry, try workTarget(hStream, defaultStream), kernelParams, nil)
     }
 
     func cuLaunchKernelEx(
@@ -35,7 +35,7 @@ extension Shim {
         _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, defaultStream: DefaultStream
     ) throws(CUDAError) {
         guard let config else { throw .invalidValue }
-        let target = try target(config.pointee.hStream, defaultStream)
+        let target = try workTarget(config.pointee.hStream, defaultStream)
         var geometry = LaunchGeometry(
             grid: (config.pointee.gridDimX, config.pointee.gridDimY, config.pointee.gridDimZ),
             block: (config.pointee.blockDimX, config.pointee.blockDimY, config.pointee.blockDimZ),
@@ -54,19 +54,26 @@ extension Shim {
         guard config.numAttrs > 0 else { return }
         guard let attributes = config.attrs, config.numAttrs <= Self.launchAttributesMax else { throw .invalidValue }
         for index in 0..<Int(config.numAttrs) {
-            switch attributes[index].id {
-            case CU_LAUNCH_ATTRIBUTE_COOPERATIVE: geometry.isCooperative = attributes[index].value.cooperative != 0
-            case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-                let cluster = attributes[index].value.clusterDim
-                guard cluster.x > 0, cluster.y > 0, cluster.z > 0 else { throw .invalidValue }
-                if (cluster.x, cluster.y, cluster.z) == (1, 1, 1) { continue }
-                // Clusters do not travel yet: a kernel that counts on one must not run without it.
-                throw device.limits.hasClusters ? .notSupported : .invalidValue
-            case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT,
-                CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
-                throw .notSupported
-            default: break
-            }
+            try apply(attributes[index].id, attributes[index].value, to: &geometry, on: device)
+        }
+    }
+
+    func apply(
+        _ id: CUlaunchAttributeID, _ value: CUlaunchAttributeValue, to geometry: inout LaunchGeometry,
+        on device: Device
+    ) throws(CUDAError) {
+        switch id {
+        case CU_LAUNCH_ATTRIBUTE_COOPERATIVE: geometry.isCooperative = value.cooperative != 0
+        case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+            let cluster = value.clusterDim
+            guard cluster.x > 0, cluster.y > 0, cluster.z > 0 else { throw .invalidValue }
+            if (cluster.x, cluster.y, cluster.z) == (1, 1, 1) { return }
+            // Clusters do not travel yet: a kernel that counts on one must not run without it.
+            throw device.limits.hasClusters ? .notSupported : .invalidValue
+        case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT,
+            CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
+            throw .notSupported
+        default: break
         }
     }
 
@@ -76,6 +83,10 @@ extension Shim {
         _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
         _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) throws(CUDAError) {
+        if let stream = target.capturing {
+            let context = try context(of: target)
+            return try capture(.kernel(try kernelWork(f, geometry, context, kernelParams, extra)), on: stream)
+        }
         let (function, parameters) = try withFunction(f, target) { function throws(CUDAError) in
             try check(geometry, function, function.context.device.limits)
             return (function.handle, try pack(function, kernelParams, extra))
@@ -126,7 +137,7 @@ extension Shim {
     }
 
     @inline(__always)
-    private func check(
+    func check(
         _ geometry: LaunchGeometry, _ function: borrowing Function, _ limits: Device.LaunchLimits
     ) throws(CUDAError) {
         guard geometry.gridX &- 1 < limits.gridX, geometry.gridY &- 1 < limits.gridY,
@@ -142,7 +153,7 @@ extension Shim {
 
     /// The kernel's parameter block, in memory of this thread that its next launch uses again.
     @inline(__always)
-    private func pack(
+    func pack(
         _ function: borrowing Function, _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
         _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) throws(CUDAError) -> UnsafeMutableRawBufferPointer {

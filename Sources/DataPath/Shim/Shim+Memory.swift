@@ -10,6 +10,7 @@ extension Shim {
 
     func cuMemAlloc_v2(_ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int) throws(CUDAError) {
         let active = try activeContext()
+        try checkIsSafeInCapture()
         guard dptr != nil, bytesize != 0 else { throw .invalidValue }
         guard bytesize > 0 else { throw .outOfMemory }
         let address = try place(bytesize, in: active.context, pool: nil) { () throws(CUDAError) in
@@ -25,6 +26,7 @@ extension Shim {
         _ Height: Int, _ ElementSizeBytes: UInt32
     ) throws(CUDAError) {
         let active = try activeContext()
+        try checkIsSafeInCapture()
         guard dptr != nil, pPitch != nil, WidthInBytes != 0, Height != 0, [4, 8, 16].contains(ElementSizeBytes) else {
             throw .invalidValue
         }
@@ -49,8 +51,10 @@ extension Shim {
 
     func cuMemFree_v2(_ dptr: CUdeviceptr) throws(CUDAError) {
         _ = try activeContext()
+        try checkIsSafeInCapture()
         if dptr == 0 { return }
-        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isReserved,
+        if let allocation = graphAllocation(at: dptr) { return try free(allocation) }
+        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isFreeable,
             let context = contexts[allocation.contextBits]
         else { throw .invalidValue }
         if allocation.kind == .managed { memoryAdvice.withLock { $0[allocation.id] = nil } }

@@ -11,7 +11,7 @@ extension Shim {
         _ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
         try allocate(dptr, bytesize, from: try currentPool(of: try context(of: target).device), target)
     }
 
@@ -19,13 +19,18 @@ extension Shim {
         _ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int, _ pool: OpaquePointer?, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try allocate(dptr, bytesize, from: try self.pool(pool), try target(hStream, defaultStream))
+        try allocate(dptr, bytesize, from: try self.pool(pool), try workTarget(hStream, defaultStream))
     }
 
     func cuMemFreeAsync(
         _ dptr: CUdeviceptr, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(hStream, defaultStream)
+        let target = try workTarget(hStream, defaultStream)
+        if let stream = target.capturing {
+            let work = try freeWork(dptr, in: try capturedGraph(of: stream))
+            return try capture(work, on: stream)
+        }
+        if let allocation = graphAllocation(at: dptr) { return try free(allocation) }
         guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind == .device else {
             throw .invalidValue
         }
@@ -39,6 +44,14 @@ extension Shim {
         guard dptr != nil, byteCount != 0 else { throw .invalidValue }
         guard byteCount > 0 else { throw .outOfMemory }
         let context = try context(of: target)
+        if let stream = target.capturing {
+            var properties = CUmemPoolProps()
+            properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED
+            properties.location = CUmemLocation(type: CU_MEM_LOCATION_TYPE_DEVICE, id: pool.device.ordinal)
+            let allocation = try makeGraphAllocation(byteCount, properties: properties)
+            try capture(.allocate(allocation), on: stream)
+            return try write(allocation.address, to: dptr)
+        }
         let isDefaultOfStream = pool.isDefault && pool.device === context.device
         let address = try place(byteCount, in: context, pool: pool) { () throws(CUDAError) in
             isDefaultOfStream

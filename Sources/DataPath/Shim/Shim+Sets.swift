@@ -14,7 +14,7 @@ extension Shim {
     func cuMemsetD8Async(
         _ dstDevice: CUdeviceptr, _ uc: UInt8, _ N: Int, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try set(dstDevice, pitch: nil, uc, width: N, height: 1, try target(hStream, defaultStream)) {
+        try set(dstDevice, pitch: nil, uc, width: N, height: 1, try workTarget(hStream, defaultStream)) {
             stream throws(CUDAError) in
             try driver.cuMemsetD8Async(
                 stream.context, dstDevice: dstDevice, uc: uc, n: N, hStream: stream.stream)
@@ -33,7 +33,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ dstPitch: Int, _ uc: UInt8, _ Width: Int, _ Height: Int,
         _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try set(dstDevice, pitch: dstPitch, uc, width: Width, height: Height, try target(hStream, defaultStream)) {
+        try set(dstDevice, pitch: dstPitch, uc, width: Width, height: Height, try workTarget(hStream, defaultStream)) {
             stream throws(CUDAError) in
             try driver.cuMemsetD2D8Async(
                 stream.context, dstDevice: dstDevice, dstPitch: dstPitch, uc: uc, width: Width, height: Height,
@@ -51,7 +51,7 @@ extension Shim {
     func cuMemsetD16Async(
         _ dstDevice: CUdeviceptr, _ us: UInt16, _ N: Int, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try set(dstDevice, pitch: nil, us, width: N, height: 1, try target(hStream, defaultStream)) {
+        try set(dstDevice, pitch: nil, us, width: N, height: 1, try workTarget(hStream, defaultStream)) {
             stream throws(CUDAError) in
             try driver.cuMemsetD16Async(
                 stream.context, dstDevice: dstDevice, us: us, n: N, hStream: stream.stream)
@@ -70,7 +70,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ dstPitch: Int, _ us: UInt16, _ Width: Int, _ Height: Int,
         _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try set(dstDevice, pitch: dstPitch, us, width: Width, height: Height, try target(hStream, defaultStream)) {
+        try set(dstDevice, pitch: dstPitch, us, width: Width, height: Height, try workTarget(hStream, defaultStream)) {
             stream throws(CUDAError) in
             try driver.cuMemsetD2D16Async(
                 stream.context, dstDevice: dstDevice, dstPitch: dstPitch, us: us, width: Width, height: Height,
@@ -88,7 +88,7 @@ extension Shim {
     func cuMemsetD32Async(
         _ dstDevice: CUdeviceptr, _ ui: UInt32, _ N: Int, _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try set(dstDevice, pitch: nil, ui, width: N, height: 1, try target(hStream, defaultStream)) {
+        try set(dstDevice, pitch: nil, ui, width: N, height: 1, try workTarget(hStream, defaultStream)) {
             stream throws(CUDAError) in
             try driver.cuMemsetD32Async(
                 stream.context, dstDevice: dstDevice, ui: ui, n: N, hStream: stream.stream)
@@ -107,7 +107,7 @@ extension Shim {
         _ dstDevice: CUdeviceptr, _ dstPitch: Int, _ ui: UInt32, _ Width: Int, _ Height: Int,
         _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try set(dstDevice, pitch: dstPitch, ui, width: Width, height: Height, try target(hStream, defaultStream)) {
+        try set(dstDevice, pitch: dstPitch, ui, width: Width, height: Height, try workTarget(hStream, defaultStream)) {
             stream throws(CUDAError) in
             try driver.cuMemsetD2D32Async(
                 stream.context, dstDevice: dstDevice, dstPitch: dstPitch, ui: ui, width: Width, height: Height,
@@ -130,7 +130,17 @@ extension Shim {
         let (lastRow, isTooHigh) = pitch.multipliedReportingOverflow(by: height - 1)
         let (byteCount, isTooLong) = lastRow.addingReportingOverflow(rowBytes)
         guard !isTooHigh, !isTooLong else { throw .invalidValue }
-        switch try side(address, byteCount, .known) {
+        let side = try side(address, byteCount, .known)
+        if let captured = stream.capturing {
+            let work = SetWork(
+                description: DeviceSet(
+                    address: side == .shared ? deviceAddress(address) : address, pitch: pitch,
+                    value: UInt32(truncatingIfNeeded: value),
+                    elementBytes: UInt32(elementBytes), width: width, height: height),
+                context: try context(of: stream), isOnDevice: !side.isHost)
+            return try capture(.set(work), on: captured)
+        }
+        switch side {
         case .device: try onDevice(stream)
         case .shared where deviceAddress(address) == address:
             try whileOnDevice([(address, .shared, byteCount)], stream, isChanged: true) { () throws(CUDAError) in

@@ -35,7 +35,7 @@ extension Shim {
     ///
     /// Both are the same to a program on a machine with a GPU. Pointers inside the memory that a kernel reads are not
     /// found.
-    private func replaceHostPointers(in parameters: UnsafeMutableRawBufferPointer) throws(CUDAError) {
+    func replaceHostPointers(in parameters: UnsafeMutableRawBufferPointer) throws(CUDAError) {
         guard memory.hasHostMemory else { return }
         var offset = 0
         while offset + 8 <= parameters.count {
@@ -60,8 +60,9 @@ extension Shim {
         _ parts: [(address: CUdeviceptr, side: Side, byteCount: Int)], _ stream: StreamTarget, isChanged: Bool,
         _ body: () throws(CUDAError) -> Void
     ) throws(CUDAError) {
-        let ranges = parts.filter { $0.side == .shared }.map {
-            UInt($0.address)..<UInt($0.address) + UInt($0.byteCount)
+        let ranges = parts.filter { $0.side == .shared }.map { part in
+            let start = UInt(memory.find(part.address)?.hostAddress(part.address) ?? part.address)
+            return start..<start + UInt(part.byteCount)
         }
         if isChanged { return try shared.whileOnDevice(ranges, stream, body) }
         try shared.whileOnDevice(ranges, stream) {}
@@ -220,21 +221,36 @@ extension Shim {
             (allocation.byteCount + SharedRange.pageBytes - 1) / SharedRange.pageBytes * SharedRange.pageBytes
         // What is still to be copied into it must be there before it can be taken away.
         try driver.cuCtxSynchronize(handle)
-        let (base, address) = try allocatePages(pageBytes, in: handle)
+        var bases: [CUdeviceptr: CUdeviceptr] = [:]
+        let address = try place(pageBytes, in: context, pool: nil) { () throws(CUDAError) in
+            let (base, address) = try allocatePages(pageBytes, in: handle)
+            bases[address] = base
+            return address
+        } free: { address throws(CUDAError) in
+            try driver.cuMemFree_v2(handle, dptr: bases[address] ?? address)
+        }
         do throws(CUDAError) {
             try shared.insert(in: handle) {
                 let start = UnsafeMutableRawPointer(bitPattern: UInt(allocation.base))
                 // Whoever writes it meanwhile waits, and writes what takes its place.
                 mprotect(start, pageBytes, PROT_READ)
                 return SharedRange(
-                    hostBase: UInt(allocation.base), byteCount: pageBytes, deviceBase: address, driverBase: base,
-                    context: handle, contextBits: context.bits, parts: [0..<allocation.byteCount], initial: .dirty,
+                    hostBase: UInt(allocation.base), byteCount: pageBytes, deviceBase: address,
+                    driverBase: bases[address] ?? address, context: handle, contextBits: context.bits,
+                    parts: [0..<allocation.byteCount], initial: .dirty,
                     contents: UnsafeRawBufferPointer(start: start, count: allocation.byteCount))
             }
         } catch {
             mprotect(UnsafeMutableRawPointer(bitPattern: UInt(allocation.base)), pageBytes, PROT_READ | PROT_WRITE)
-            try? driver.cuMemFree_v2(handle, dptr: base)
+            memory.remove(address)
+            try? driver.cuMemFree_v2(handle, dptr: bases[address] ?? address)
             throw error
+        }
+        _ = memory.update(address) { view in
+            view.kind = .view
+            view.deviceBase = address
+            view.hostBase = allocation.base
+            view.byteCount = allocation.byteCount
         }
         _ = memory.update(allocation.base) { $0.deviceBase = address }
         var shared = allocation
@@ -249,5 +265,6 @@ extension Shim {
         else { return }
         // The context may have ended, and the memory with it.
         try? driver.cuMemFree_v2(context, dptr: base)
+        memory.remove(allocation.deviceBase) { $0.kind == .view }
     }
 }

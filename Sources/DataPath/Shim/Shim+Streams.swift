@@ -2,7 +2,7 @@
 import CCUDA
 import Driver
 
-/// Streams. Flags, priority, id and context are known here; stream capture is not supported, so nothing ever captures.
+/// Streams. Flags, priority, id and context are known here.
 extension Shim {
     // MARK: Making and ending
 
@@ -28,6 +28,7 @@ extension Shim {
 
     func cuStreamDestroy_v2(_ hStream: OpaquePointer?) throws(CUDAError) {
         guard let stream = streams.remove(bits(hStream)) else { throw .invalidHandle }
+        streamEnds(stream)
         try driver.cuStreamDestroy_v2(try stream.context.handle, hStream: stream.handle)
     }
 
@@ -47,10 +48,19 @@ extension Shim {
     func cuStreamWaitEvent(
         _ hStream: OpaquePointer?, _ hEvent: OpaquePointer?, _ Flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        // Bit 0 marks the event as external to a capture; without captures it changes nothing.
-        guard Flags <= 1 else { throw .invalidValue }
-        let target = try target(hStream, defaultStream)
+        guard Flags <= CU_EVENT_WAIT_EXTERNAL.rawValue else { throw .invalidValue }
         let event = try events.object(hEvent)
+        let target = try workTarget(hStream, defaultStream)
+        if Flags == CU_EVENT_WAIT_EXTERNAL.rawValue {
+            // Only a graph can wait for an event as a node of its own.
+            guard let stream = target.capturing else { throw .invalidValue }
+            return try capture(.wait(event), on: stream)
+        }
+        if target.capturing != nil || event.capturedRecord != nil,
+            try capture(try knownStream(hStream, defaultStream), waitingFor: event)
+        {
+            return
+        }
         try driver.cuStreamWaitEvent(target.context, hStream: target.stream, hEvent: event.handle, flags: 0)
     }
 
@@ -81,13 +91,16 @@ extension Shim {
             on: try target(hStream, defaultStream))
     }
 
+    /// A host function can be captured, a callback cannot.
     func cuLaunchHostFunc(
         _ hStream: OpaquePointer?, _ fn: CUhostFn?, _ userData: UnsafeMutableRawPointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
         guard let fn else { throw .invalidValue }
-        try enqueue(
-            HostCall(stream: hStream, function: fn, callback: nil, argument: userData),
-            on: try target(hStream, defaultStream))
+        let target = try workTarget(hStream, defaultStream)
+        if let stream = target.capturing {
+            return try capture(.host(HostWork(function: fn, argument: userData)), on: stream)
+        }
+        try enqueue(HostCall(stream: hStream, function: fn, callback: nil, argument: userData), on: target)
     }
 
     /// The mode says how the waiting thread is woken: blocking or spinning.
@@ -102,9 +115,16 @@ extension Shim {
     }
 
     private func enqueue(_ call: HostCall, on target: StreamTarget) throws(CUDAError) {
-        try driver.cuLaunchHostFunc(target.context, stream: target.stream) { [shared] in
+        try enqueueHostFunction(target.context, target.stream) { call.run() }
+    }
+
+    /// Has a function of the application's, or one that touches its memory, called when a stream comes to it.
+    func enqueueHostFunction(
+        _ context: ContextHandle, _ stream: StreamHandle, _ body: @escaping @Sendable () -> Void
+    ) throws(CUDAError) {
+        try driver.cuLaunchHostFunc(context, stream: stream) { [shared] in
             ThreadState.current.pointee.isInHostFunction = true
-            call.run()
+            body()
             ThreadState.current.pointee.isInHostFunction = false
             // Before the stream goes on, to work that was handed everything when it was enqueued.
             if shared.isUsed { shared.handOverAll() }
@@ -178,55 +198,5 @@ extension Shim {
         _ hStream: OpaquePointer?, _ device: UnsafeMutablePointer<CUdevice>?, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try write(try context(ofStream: hStream).device.ordinal, to: device)
-    }
-
-    // MARK: Capture
-
-    func cuStreamIsCapturing(
-        _ hStream: OpaquePointer?, _ captureStatus: UnsafeMutablePointer<CUstreamCaptureStatus>?,
-        defaultStream: DefaultStream
-    ) throws(CUDAError) {
-        _ = try stream(hStream)
-        try write(CU_STREAM_CAPTURE_STATUS_NONE, to: captureStatus)
-    }
-
-    func cuStreamGetCaptureInfo(
-        _ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?,
-        _ id_out: UnsafeMutablePointer<UInt64>?, defaultStream: DefaultStream
-    ) throws(CUDAError) {
-        try cuStreamIsCapturing(hStream, captureStatus_out, defaultStream: defaultStream)
-        id_out?.pointee = 0
-    }
-
-    func cuStreamGetCaptureInfo_v2(
-        _ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?,
-        _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?,
-        _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?,
-        _ numDependencies_out: UnsafeMutablePointer<Int>?, defaultStream: DefaultStream
-    ) throws(CUDAError) {
-        try cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, defaultStream: defaultStream)
-        graph_out?.pointee = nil
-        dependencies_out?.pointee = nil
-        numDependencies_out?.pointee = 0
-    }
-
-    func cuStreamGetCaptureInfo_v3(
-        _ hStream: OpaquePointer?, _ captureStatus_out: UnsafeMutablePointer<CUstreamCaptureStatus>?,
-        _ id_out: UnsafeMutablePointer<UInt64>?, _ graph_out: UnsafeMutablePointer<OpaquePointer?>?,
-        _ dependencies_out: UnsafeMutablePointer<UnsafePointer<OpaquePointer?>?>?,
-        _ edgeData_out: UnsafeMutablePointer<OpaquePointer?>?, _ numDependencies_out: UnsafeMutablePointer<Int>?,
-        defaultStream: DefaultStream
-    ) throws(CUDAError) {
-        try cuStreamGetCaptureInfo_v2(
-            hStream, captureStatus_out, id_out, graph_out, dependencies_out, numDependencies_out,
-            defaultStream: defaultStream)
-        edgeData_out?.pointee = nil
-    }
-
-    /// Without captures there is nothing that a mode would forbid: it is only remembered.
-    func cuThreadExchangeStreamCaptureMode(_ mode: UnsafeMutablePointer<CUstreamCaptureMode>?) throws(CUDAError) {
-        guard let mode, mode.pointee.rawValue <= CU_STREAM_CAPTURE_MODE_RELAXED.rawValue else { throw .invalidValue }
-        let thread = ThreadState.current
-        (mode.pointee, thread.pointee.captureMode) = (thread.pointee.captureMode, mode.pointee)
     }
 }

@@ -26,6 +26,18 @@ final class Shim: Sendable {
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<Pool>(.pool)
     let links = HandleTable<Link>(.link)
+    let graphs = HandleTable<Graph>(.graph)
+    let graphNodes = HandleTable<GraphNode>(.graphNode)
+    let executableGraphs = HandleTable<ExecutableGraph>(.executableGraph)
+    let userObjects = HandleTable<UserObject>(.userObject)
+    let graphMemory = Mutex(GraphMemory())
+    let lastGraphID = Atomic<UInt32>(0)
+
+    let captures = Mutex(Captures())
+    /// Captures that forbid calls which may wait for all streams; launches look at the next one only.
+    let prohibitingCaptures = Atomic<Int>(0)
+    /// Captured streams that wait for a legacy default stream.
+    let blockingCaptures = Atomic<Int>(0)
     let arrays = HandleTable<DeviceArray>(.array)
     let mipmappedArrays = HandleTable<MipmappedArray>(.mipmappedArray)
     /// The application's texture and surface objects, which are the driver's values.

@@ -23,7 +23,7 @@ enum TableSlots {
     /// The handle of a device's primary context, which stays as inactive as it is.
     static var primaryContext: UInt {
         let function: @convention(c) (UnsafeMutablePointer<Handle?>?, CUdevice) -> CUresult = { target, device in
-            answer("primaryContext") { shim throws(CUDAError) in
+            answer { shim throws(CUDAError) in
                 let ordinal = Int(try shim.device(device).ordinal)
                 try write(handle: shim.primaries[ordinal].bits, to: target)
             }
@@ -35,7 +35,7 @@ enum TableSlots {
     static var loadFromWrapper: UInt {
         let function: @convention(c) (UnsafeMutablePointer<Handle?>?, UnsafeRawPointer?) -> CUresult = {
             module, image in
-            answer("loadFromWrapper") { shim throws(CUDAError) in try shim.cuModuleLoadFatBinary(module, image) }
+            answer { shim throws(CUDAError) in try shim.cuModuleLoadFatBinary(module, image) }
         }
         return address(function)
     }
@@ -44,7 +44,7 @@ enum TableSlots {
     static var loadFromContainer: UInt {
         let function: @convention(c) (UnsafeRawPointer?, UnsafeMutablePointer<Handle?>?) -> CUresult = {
             image, module in
-            answer("loadFromContainer") { shim throws(CUDAError) in try shim.cuModuleLoadFatBinary(module, image) }
+            answer { shim throws(CUDAError) in try shim.cuModuleLoadFatBinary(module, image) }
         }
         return address(function)
     }
@@ -89,7 +89,7 @@ enum TableSlots {
 
     static var currentContext: UInt {
         let function: @convention(c) (UnsafeMutablePointer<Handle?>?) -> CUresult = { target in
-            answer("currentContext") { shim throws(CUDAError) in try shim.cuCtxGetCurrent(target) }
+            answer { shim throws(CUDAError) in try shim.cuCtxGetCurrent(target) }
         }
         return address(function)
     }
@@ -107,7 +107,7 @@ enum TableSlots {
     /// A number per context that libraries use as a key of their caches.
     static var contextID: UInt {
         let function: @convention(c) (Handle?, UnsafeMutablePointer<UInt64>?) -> CUresult = { context, id in
-            answer("contextID") { shim throws(CUDAError) in try shim.cuCtxGetId(context, id) }
+            answer { shim throws(CUDAError) in try shim.cuCtxGetId(context, id) }
         }
         return address(function)
     }
@@ -117,7 +117,7 @@ enum TableSlots {
     static var storagePut: UInt {
         let function: @convention(c) (Handle?, Pointer?, Pointer?, ContextLocalStorage.Destructor?) -> CUresult = {
             context, key, value, destructor in
-            answer("storagePut") { shim throws(CUDAError) in
+            answer { shim throws(CUDAError) in
                 try shim.storage.put(
                     try shim.context(context), UInt(bitPattern: key), value: UInt(bitPattern: value),
                     destructor: destructor)
@@ -128,7 +128,7 @@ enum TableSlots {
 
     static var storageDelete: UInt {
         let function: @convention(c) (Handle?, Pointer?) -> CUresult = { context, key in
-            answer("storageDelete") { shim throws(CUDAError) in
+            answer { shim throws(CUDAError) in
                 guard shim.storage.delete(try shim.context(context), UInt(bitPattern: key)) else {
                     throw .invalidHandle
                 }
@@ -140,7 +140,7 @@ enum TableSlots {
     static var storageGet: UInt {
         let function: @convention(c) (UnsafeMutablePointer<Pointer?>?, Handle?, Pointer?) -> CUresult = {
             target, context, key in
-            answer("storageGet") { shim throws(CUDAError) in
+            answer { shim throws(CUDAError) in
                 guard let target, let value = shim.storage.get(try shim.context(context), UInt(bitPattern: key)) else {
                     throw .invalidHandle
                 }
@@ -175,7 +175,7 @@ enum TableSlots {
     static var integrity: UInt {
         let function: @convention(c) (UInt32, UInt64, UnsafeMutablePointer<UInt64>?) -> CUresult = {
             version, seconds, target in
-            answer("integrity") { shim throws(CUDAError) in
+            answer { shim throws(CUDAError) in
                 guard let target else { throw .invalidValue }
                 let tables = ExportTables.shared
                 let answer = Integrity.answer(

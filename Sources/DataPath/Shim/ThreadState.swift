@@ -11,7 +11,7 @@ struct ThreadState {
         let context: Context
         /// The activation of the context in which the stream was made.
         let activation: ContextHandle
-        let handle: StreamHandle
+        let stream: Stream
     }
 
     /// The last is the current one.
@@ -74,7 +74,8 @@ struct ThreadState {
         for stream in defaultStreams {
             // A stream of an ended activation went with it; nobody is left to hear of another failure.
             guard let handle = try? stream.context.handle, handle == stream.activation else { continue }
-            try? shim.driver.cuStreamDestroy_v2(handle, hStream: stream.handle)
+            shim.streamEnds(stream.stream)
+            try? shim.driver.cuStreamDestroy_v2(handle, hStream: stream.stream.handle)
         }
     }
 }

@@ -26,4 +26,6 @@ package enum Limits {
     package static let listCountMax = 1 << 16
     /// Parameter block of a kernel: CUDA's own limit is 32,764 bytes.
     package static let parameterBytesMax = 32768
+    /// Nodes of a graph that travels as one; larger ones are launched node by node.
+    package static let graphNodesMax = 1 << 20
 }

@@ -8,8 +8,7 @@ struct BitfusionServer: ParsableCommand {
         commandName: "bitfusion-server", abstract: "The daemon of a GPU server, and the processes that it starts.",
         subcommands: [
             ManagerCommand.self, ResourceSchedulerCommand.self, WorkerCommand.self, ProbeCommand.self,
-            SampleCommand.self,
-            LocalDispatcherCommand.self,
+            SampleCommand.self, LocalDispatcherCommand.self, LocalHealthCommand.self,
         ])
 
     static func main() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CSystem
 import Glibc
+import Threads
 
 /// Starts processes of this program.
 enum ChildProcess {
@@ -48,8 +49,10 @@ enum ChildProcess {
     }
 
     /// Runs a program to its end and returns what it wrote to its standard output.
+    ///
+    /// With `milliseconds` it is killed when it takes longer, and its status is then that of the signal.
     static func output(
-        of program: String, _ arguments: [String], environment: [String: String]
+        of program: String, _ arguments: [String], environment: [String: String], milliseconds: Int64? = nil
     ) throws(Failure) -> (status: Int32, output: String) {
         var ends: [Int32] = [0, 0]
         guard csystem_pipe(&ends) == 0 else {
@@ -66,7 +69,18 @@ enum ChildProcess {
         close(ends[1])
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
+        let deadline = milliseconds.map { monotonicMilliseconds() + $0 }
         while true {
+            if let deadline {
+                var entry = pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0)
+                let left = Int32(clamping: max(0, deadline - monotonicMilliseconds()))
+                let count = poll(&entry, 1, left)
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else {
+                    kill(pid, SIGKILL)
+                    break
+                }
+            }
             let count = read(ends[0], &chunk, chunk.count)
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else { break }

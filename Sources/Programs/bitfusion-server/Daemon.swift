@@ -4,6 +4,7 @@ import Glibc
 import Manager
 import Pool
 import Threads
+import Wire
 
 /// The daemon of a GPU server: resource scheduler and dispatcher.
 struct Daemon {
@@ -46,11 +47,11 @@ struct Daemon {
         }
         let service = Service(
             choice: choice, inventory: inventory, dispatcherPort: dispatcherListener.port,
-            settings: try settings.read())
+            settings: try settings.read(), dataFolder: folder)
         service.dispatcher.serve(at: dispatcherListener)
         service.scheduler.serve(at: schedulerListener)
         service.keepTime()
-        announce(inventory, schedulerListener.port, dispatcherListener.port)
+        announce(inventory, choice, schedulerListener.port, dispatcherListener.port)
         var received = signals.wait()
         while received == SIGHUP {
             service.scheduler.apply(settings)
@@ -66,7 +67,7 @@ struct Daemon {
     }
 
     private var settings: SettingsFile { SettingsFile(path: folder + "/settings.json") }
-    private var descriptionPath: String { folder + "/manager.json" }
+    private var descriptionPath: String { ManagerDescription.path(in: folder) }
 
     private func makeDataFolder() -> Bool {
         var path = ""
@@ -87,15 +88,16 @@ struct Daemon {
         }
     }
 
-    private func announce(_ inventory: Inventory, _ schedulerPort: Int, _ dispatcherPort: Int) {
+    private func announce(
+        _ inventory: Inventory, _ choice: DriverChoice, _ schedulerPort: Int, _ dispatcherPort: Int
+    ) {
         for gpu in inventory.gpus { print("GPU \(gpu.index): \(gpu.name), \(gpu.totalMiB) MiB, \(gpu.uuid)") }
         print("Resource scheduler at \(options.bind) port \(schedulerPort), dispatcher at port \(dispatcherPort).")
         fflush(nil)
-        let text = """
-            {"pid":\(getpid()),"srs_port":\(schedulerPort),"dispatcher_port":\(dispatcherPort)}
-
-            """
-        if let problem = replaceFile(descriptionPath, text) {
+        let description = ManagerDescription(
+            pid: Int(getpid()), schedulerPort: schedulerPort, dispatcherPort: dispatcherPort, driver: choice.path,
+            softGPU: choice.softGPU)
+        if let problem = replaceFile(descriptionPath, description.text) {
             writeError("bitfusion: cannot write \(descriptionPath): \(problem)\n")
         }
     }
@@ -112,15 +114,20 @@ private struct Service {
     let dispatcher: Dispatcher
     let sampler: ManagementSampler
 
-    init(choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings) {
+    init(
+        choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings, dataFolder: String
+    ) {
         let admissions = Admissions(choice, inventory)
         dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
         sampler = ManagementSampler(driver: choice)
+        let health = ServerHealth(
+            ServerNode(choice: choice, inventory: .success(inventory), dataFolder: dataFolder, daemon: Int(getpid())))
         scheduler = ResourceScheduler(
             inventory: inventory, facts: inventory.facts(driver: sampler.sample()?.driver),
             dispatcherPort: dispatcherPort, runner: dispatcher,
-            settings: settings
-        ) { [sampler] in sampler.sample().map { GPUSample(driver: $0.driver, gpus: $0.gpus) } }
+            settings: settings, wireVersion: "\(Hello.major).\(Hello.minor)",
+            sample: { [sampler] in sampler.sample().map { GPUSample(driver: $0.driver, gpus: $0.gpus) } },
+            health: { health.report() })
         admissions.set(scheduler)
     }
 

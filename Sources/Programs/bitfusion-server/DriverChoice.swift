@@ -2,6 +2,7 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
+import Health
 import Pool
 import UsageBoard
 
@@ -43,9 +44,10 @@ struct DriverChoice {
     func wholeMebibytes(_ inventory: Inventory) -> Int? { softGPU == nil ? nil : inventory.gpus.first?.totalMiB }
 
     /// Asks a process of its own what the driver has: the daemon itself never loads one.
-    func inventory() throws -> Inventory {
+    func inventory(milliseconds: Int64? = nil) throws -> Inventory {
         let finished = try ChildProcess.output(
-            of: InstalledFiles.thisProgram, ["probe", "--driver", path], environment: environment)
+            of: InstalledFiles.thisProgram, ["probe", "--driver", path], environment: environment,
+            milliseconds: milliseconds)
         let source = softGPU.map { "--soft-gpu \($0): " } ?? ""
         guard finished.status == 0 else {
             // The probe says why in one line, unless the driver ended it.
@@ -58,6 +60,25 @@ struct DriverChoice {
             throw Failure(description: "\(source)the driver \(path) prints to the standard output when it starts")
         }
         return inventory
+    }
+
+    /// Asks a process of its own what the health checks want to know.
+    func readings(milliseconds: Int64) throws(SourceFailure) -> GPUReadings {
+        let software = softGPU == nil ? [] : ["--software"]
+        do {
+            let finished = try ChildProcess.output(
+                of: InstalledFiles.thisProgram, ["sample", "--health", "--driver", path] + software,
+                environment: environment, milliseconds: milliseconds)
+            guard finished.status == 0 else {
+                throw SourceFailure(
+                    "the libraries of the driver do not answer within \(milliseconds) ms, or end with an error")
+            }
+            return try JSONDecoder().decode(GPUReadings.self, from: Data(finished.output.utf8))
+        } catch let failure as SourceFailure {
+            throw failure
+        } catch {
+            throw SourceFailure("the libraries of the driver cannot be asked: \(error)")
+        }
     }
 
     /// Why a driver cannot be used.
@@ -73,6 +94,11 @@ enum InstalledFiles {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         return count > 0 ? String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
+    }
+
+    /// The folder that has `bin`, `lib` and `share`.
+    static var prefix: String {
+        thisProgram.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
     }
 
     /// The folder with `client` and `soft`: beside the folder of this executable, or BITFUSION_LIB_DIR.

@@ -3,6 +3,7 @@ import ArgumentParser
 import CNVML
 import FoundationEssentials
 import Glibc
+import Health
 import HostManagement
 import Management
 import Pool
@@ -18,7 +19,17 @@ struct SampleCommand: ParsableCommand {
     @Flag(help: "Print a line for each line of the standard input, until its end.")
     var watch = false
 
+    @Flag(help: "Print once what the health checks read.")
+    var health = false
+
+    @Flag(help: "The driver is that of software GPUs.")
+    var software = false
+
     func run() throws {
+        if health {
+            let readings = GPUReadings(driver: driver, isSoftware: software)
+            return print(String(decoding: try JSONEncoder().encode(readings), as: UTF8.self))
+        }
         let management: HostManagement
         do throws(ManagementFailure) {
             management = try HostManagement(path: HostManagement.path(beside: driver))

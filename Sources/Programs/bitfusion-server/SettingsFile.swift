@@ -23,6 +23,14 @@ struct SettingsFile {
         }
     }
 
+    /// What is wrong with it; nil when it can be used.
+    var problem: String? {
+        do throws(PoolSettings.Malformed) {
+            _ = try load()
+            return nil
+        } catch { return "\(error)" }
+    }
+
     fileprivate func load() throws(PoolSettings.Malformed) -> PoolSettings {
         guard access(path, F_OK) == 0 else { return PoolSettings() }
         guard let bytes = try? Data(contentsOf: URL(filePath: path)) else {

@@ -8,14 +8,16 @@ struct Bitfusion: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitfusion", abstract: "Run applications on GPUs of the network.",
         subcommands: [
-            VersionCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self, GPUTableCommand.self,
+            VersionCommand.self, LocalHealthCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self,
+            GPUTableCommand.self,
         ],
         groupedSubcommands: [
             CommandGroup(
                 name: "Client",
                 subcommands: [
-                    ClientCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self, RunCommand.self,
-                    StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                    ClientCommand.self, HealthCommand.self, RequestGPUsCommand.self, ReleaseGPUsCommand.self,
+                    RunCommand.self, StatsCommand.self, SMICommand.self, LocalCommand.self, NetPerfCommand.self,
+                    TraceCommand.self,
                 ]),
             CommandGroup(name: "Server", subcommands: [ResourceSchedulerCommand.self, ManagerCommand.self]),
         ])

@@ -7,7 +7,10 @@ struct Failure: Error {
     /// The statuses, as in sysexits.h.
     enum Status: Int32 {
         case usage = 64
+        case data = 65
+        case noInput = 66
         case noServer = 69
+        case cannotCreate = 73
         case noGPUs = 75
         case notAllowed = 77
         case configuration = 78

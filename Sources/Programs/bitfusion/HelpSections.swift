@@ -18,6 +18,26 @@ enum HelpSections {
           78  wrong configuration
         """
 
+    static let healthStatus = """
+        EXIT STATUS
+          0   everything passes
+          1   something is marginal
+          2   something is fatal
+          64  wrong usage
+          77  the server's checks may not be run by this user
+          78  wrong configuration
+        """
+
+    static let healthFiles = """
+        FILES
+          ~/.bitfusion/servers.conf    the user's servers, one address a line
+          /etc/bitfusion/servers.conf  the system's servers, when the user has none
+          ~/.cache/bitfusion/health-counters.json
+                                       counters of the last run, on a client
+          /var/lib/bitfusion, ~/.local/state/bitfusion
+                                       the daemon's files, on a server
+        """
+
     static let requestFailures = """
           64  wrong usage
           69  no server was reached
@@ -42,6 +62,8 @@ enum HelpSections {
           BITFUSION_SERVER   set for the application: where its calls go
           BITFUSION_TICKET   set for the application: its right to the GPUs
           LD_LIBRARY_PATH    set for the application: begins with the client's libraries
+          BITFUSION_TRACE    a file where the application's calls are recorded, for bitfusion trace;
+                             %p stands for the process's number
         """
 
     static let allocationFiles = """

@@ -12,6 +12,9 @@ enum InstalledFiles {
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
+    /// The folder that has `bin`, `lib` and `share`.
+    static var prefix: String { programFolder.lastIndex(of: "/").map { String(programFolder[..<$0]) } ?? ".." }
+
     /// The folder of the libcuda.so.1 that applications are given.
     static func clientLibraryFolder() throws -> String {
         let base = ProcessInfo.processInfo.environment["BITFUSION_LIB_DIR"] ?? programFolder + "/../lib/bitfusion"

@@ -75,6 +75,7 @@ extension SoftGPU {
     private func end(_ context: Context) {
         guard forget(context) else { return }
         context.waitForAll()
+        graphs.removeAll { $0.context == context.bits }
         streams.removeAll { $0.context == context.bits }
         events.removeAll { $0.context == context.bits }
         functions.removeAll { $0.module.context == context.bits }

@@ -105,7 +105,7 @@ extension SoftGPU {
         return byteCount == 0 ? nil : byteCount
     }
 
-    private func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, Allocation) {
+    func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, Allocation) {
         if box.isInArray { return try arrayBox(box, extent) }
         var span = 0
         guard let found = Box(box, extent, span: &span) else { throw .invalidValue }

@@ -23,7 +23,7 @@ extension SoftGPU {
         stream.submit(function, shape, UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes]))
     }
 
-    private static func check(_ shape: LaunchGeometry, for function: Function) throws(CUDAError) {
+    static func check(_ shape: LaunchGeometry, for function: Function) throws(CUDAError) {
         let grid = DeviceProfile.maxGrid
         let block = DeviceProfile.maxBlock
         guard

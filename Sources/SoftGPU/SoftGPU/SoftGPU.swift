@@ -20,6 +20,7 @@ package final class SoftGPU: Driver {
     let streams = HandleTable<Stream>(.stream)
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<MemoryPool>(.pool)
+    let graphs = HandleTable<PlannedGraph>(.graph)
     let arrays = HandleTable<ArrayMemory>(.array)
     let mipmappedArrays = HandleTable<MipmappedArrayMemory>(.mipmappedArray)
     let images = ImageList()

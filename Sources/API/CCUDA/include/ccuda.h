@@ -738,8 +738,6 @@ typedef struct CUctxCreateParams {
     void *cigParams;
 } CUctxCreateParams;
 
-typedef struct CUGraphEdgeDataOpaque CUgraphEdgeData;
-
 typedef union CUlaunchAttributeValue {
     char pad[64];
     int cooperative;

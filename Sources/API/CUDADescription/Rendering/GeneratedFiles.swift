@@ -14,6 +14,7 @@ package func generatedFiles() -> [(path: String, text: String)] {
         ("Sources/DataPath/HostDriver/Generated/HostDriver+Calls.swift", renderHost(driverCalls)),
         ("Sources/DataPath/PartitionedDriver/Generated/PartitionedDriver+Calls.swift", renderPartitioned(driverCalls)),
         ("Sources/DataPath/Shim/Generated/LookupTable.swift", renderLookup(cudaFunctions)),
+        ("Sources/DataPath/Shim/Generated/Export.swift", renderExportList(cudaFunctions)),
         ("docs/cuda-coverage.md", renderCoverage(cudaFamilies)),
     ] + exports
 }

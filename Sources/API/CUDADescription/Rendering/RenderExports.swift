@@ -2,14 +2,14 @@
 
 /// The C functions of one family.
 package func renderExports(_ family: Family) -> String {
-    var text = header(imports: ["public import CCUDA", "import Driver"])
+    var text = header(imports: ["public import CCUDA", "import CallTrace", "import Driver"])
     let byName = Dictionary(uniqueKeysWithValues: cudaFunctions.map { ($0.name, $0) })
     text += family.functions.map { function -> String in
         switch function.answer {
         case .absent:
             var symbols = [function.name]
             if let perThread = function.perThread { symbols.append(function.name + perThread.suffix) }
-            return symbols.map { "@c public func \($0)() -> CUresult { absent(\"\($0)\") }\n" }.joined(separator: "\n")
+            return symbols.map { "@c public func \($0)() -> CUresult { absent(.\($0)) }\n" }.joined(separator: "\n")
         case .shim:
             var exports = [
                 function.export(
@@ -34,13 +34,65 @@ extension Function {
         let list = (method.parameters.map { escaped($0.name) } + (stream.map { ["defaultStream: \($0)"] } ?? []))
             .joined(separator: ", ")
         let entry = method.needsInit ? "answer" : "answerAlways"
+        let traced = method.tracedArguments
         return """
             @c public func \(symbol)(\(parameters)) -> CUresult {
-                \(entry)("\(symbol)") { shim throws(CUDAError) in try shim.\(method.name)(\(list)) }
+                \(entry)(.\(symbol)\(traced.isEmpty ? "" : ", { \(traced) }")) { shim throws(CUDAError) in try shim.\(method.name)(\(list)) }
             }
 
             """
     }
+
+    /// The statements with which a call trace records the arguments.
+    ///
+    /// The first parameters, as long as they are places of results, are recorded with what the call put there; those of
+    /// batches are arrays.
+    private var tracedArguments: String {
+        var areResults = !name.contains("Batch")
+        return parameters.map { parameter in
+            let label = areResults ? parameter.resultLabel : nil
+            areResults = label != nil
+            return "$0.add(\(label ?? parameter.valueLabel)\(escaped(parameter.name)))"
+        }.joined(separator: "; ")
+    }
+}
+
+extension Parameter {
+    /// How a call trace writes what the call puts at a place; nil when it is none, or a structure.
+    fileprivate var resultLabel: String? {
+        let prefix = "UnsafeMutablePointer<"
+        guard swiftType.hasPrefix(prefix) else { return nil }
+        switch swiftType.dropFirst(prefix.count).dropLast(2) {
+        case "CUdeviceptr", "OpaquePointer?", "UnsafeMutableRawPointer?": return "made: "
+        case "Int", "Int32", "UInt32", "CUdevice": return "result: "
+        default: return nil
+        }
+    }
+
+    /// Numbers that are addresses and objects are written as such.
+    fileprivate var valueLabel: String {
+        ["CUdeviceptr", "CUtexObject", "CUsurfObject"].contains(swiftType) ? "handle: " : ""
+    }
+}
+
+/// The exported functions by number, and the names of their parameters for a call trace.
+package func renderExportList(_ functions: [Function]) -> String {
+    let byName = Dictionary(uniqueKeysWithValues: functions.map { ($0.name, $0) })
+    var names: [(symbol: String, parameters: [Parameter])] = []
+    for function in functions {
+        let method = if case .sameAs(let other) = function.answer { byName[other] ?? function } else { function }
+        let isAbsent = if case .absent = function.answer { true } else { false }
+        let parameters = isAbsent ? [] : method.parameters
+        names.append((function.name, parameters))
+        if let perThread = function.perThread { names.append((function.name + perThread.suffix, parameters)) }
+    }
+    var text = header(imports: ["import CallTrace"])
+    text += "/// The exported functions, in the order of the description.\nenum Export: UInt16 {\n"
+    text += names.map { "    case \($0.symbol)\n" }.joined() + "}\n\n"
+    text += "/// Their names and those of their parameters, a line each.\n"
+    text += "let exportList = CallList(driver: \"\"\"\n"
+    text += names.map { "    \(([$0.symbol] + $0.parameters.map(\.name)).joined(separator: " "))\n" }.joined()
+    return text + "    \"\"\")\n"
 }
 
 /// A C name that is a word of Swift, in a form that Swift takes as a name.

@@ -19,8 +19,8 @@ package let partitionedByHand: Set<String> = [
     "cuLaunchHostFunc", "cuMemAlloc_v2", "cuMemAllocPitch_v2", "cuMemFree_v2", "cuMemGetInfo_v2", "cuMemAllocAsync",
     "cuMemAllocFromPoolAsync",
     "cuMemFreeAsync", "cuMemPoolCreate", "cuMemPoolDestroy", "cuMemPoolTrimTo", "cuDeviceGetDefaultMemPool",
-    "cuStreamSynchronize", "cuEventSynchronize", "cuArray3DCreate_v2", "cuArrayDestroy", "cuMipmappedArrayCreate",
-    "cuMipmappedArrayDestroy",
+    "cuStreamSynchronize", "cuEventSynchronize", "cuGraphInstantiate", "cuGraphExecDestroy", "cuArray3DCreate_v2",
+    "cuArrayDestroy", "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy",
 ]
 
 extension DriverCall {

@@ -9,6 +9,7 @@ package func generatedManagementFiles() -> [(path: String, text: String)] {
     return [
         ("Sources/DataPath/Management/Generated/ManagementCall.swift", renderCalls(managementFunctions)),
         ("Sources/DataPath/HostManagement/Generated/HostManagement+Calls.swift", renderHost(managementFunctions)),
+        ("Sources/DataPath/ManagementShim/Generated/Export.swift", renderExportList(managementFunctions)),
         ("docs/nvml-coverage.md", renderCoverage(managementFamilies)),
     ] + exports
 }

@@ -4,12 +4,13 @@
 package func renderExports(_ family: ManagementFamily) -> String {
     let bodies = family.functions.map { function -> String in
         switch function.answer {
-        case .refused: return "@c public func \(function.name)() -> UInt32 { refused() }\n"
-        case .absent: return "@c public func \(function.name)() -> UInt32 { absent() }\n"
+        case .refused: return "@c public func \(function.name)() -> UInt32 { refused(.\(function.name)) }\n"
+        case .absent: return "@c public func \(function.name)() -> UInt32 { absent(.\(function.name)) }\n"
         case .asked, .known, .shim, .relayed, .sameAs: return function.export
         }
     }
-    return header(imports: bodies.contains { $0.contains("ask(.") } ? ["import Management"] : [])
+    let asks = bodies.contains { $0.contains("ask(.") }
+    return header(imports: ["import CallTrace"] + (asks ? ["import Management"] : []))
         + bodies.joined(separator: "\n")
 }
 
@@ -25,7 +26,14 @@ extension ManagementFunction {
             call = "Library.shared.\(target.name)(\(parameters.map(\.name).joined(separator: ", ")))"
         }
         let type = target.name == "nvmlErrorString" ? "UnsafePointer<CChar>?" : "UInt32"
-        return "@c public func \(name)(\(declaration)) -> \(type) {\n    \(call)\n}\n"
+        let traced = target.parameters.flatMap(\.traced).joined(separator: "; ")
+        let entry = type == "UInt32" ? "traced" : "tracedText"
+        return """
+            @c public func \(name)(\(declaration)) -> \(type) {
+                \(entry)(.\(name)\(traced.isEmpty ? "" : ", { \(traced) }")) { \(call) }
+            }
+
+            """
     }
 }
 
@@ -50,6 +58,16 @@ extension ManagementParameter {
         }
     }
 
+    /// The statements with which a call trace records the argument.
+    fileprivate var traced: [String] {
+        switch passing {
+        case .madeDevice: ["$0.add(made: \(name))"]
+        case .result(let byteCount) where byteCount == 4 || byteCount == 8:
+            ["$0.add(result: \(name), byteCount: \(byteCount))"]
+        default: cParameters.map { "$0.add(\($0.name))" }
+        }
+    }
+
     /// The `Argument` with which the shim passes it on.
     fileprivate var argument: String {
         switch passing {
@@ -71,4 +89,23 @@ extension ManagementParameter {
         case .pointer, .count: ""
         }
     }
+}
+
+/// The exported functions by number, and the names of their parameters for a call trace.
+package func renderExportList(_ functions: [ManagementFunction]) -> String {
+    var text = header(imports: ["import CallTrace"])
+    text += "/// The exported functions, in the order of the description.\nenum Export: UInt16 {\n"
+    text += functions.map { "    case \($0.name)\n" }.joined() + "}\n\n"
+    text += "/// Their names and those of their parameters, a line each.\n"
+    text += "let exportList = CallList(management: \"\"\"\n"
+    for function in functions {
+        let isBare =
+            switch function.answer {
+            case .refused, .absent: true
+            default: false
+            }
+        let parameters = isBare ? [] : function.target.parameters.flatMap(\.cParameters).map(\.name)
+        text += "    \(([function.name] + parameters).joined(separator: " "))\n"
+    }
+    return text + "    \"\"\")\n"
 }

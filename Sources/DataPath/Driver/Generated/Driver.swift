@@ -202,6 +202,18 @@ package protocol Driver: Sendable {
     /// Milliseconds between two events.
     func cuEventElapsedTime_v2(_ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle) throws(CUDAError) -> Float
 
+    /// Makes an executable graph of kernels, copies and sets of device memory: cuGraphCreate and all that follows.
+    func cuGraphInstantiate(_ context: ContextHandle, plan: GraphPlan) throws(CUDAError) -> GraphHandle
+
+    /// Replaces what a node does in later launches; `.empty` switches it off, work of its own kind on again.
+    func cuGraphExecNodeSetParams(_ context: ContextHandle, graph: GraphHandle, node: Int, work: DeviceWork) throws(CUDAError)
+
+    /// Enqueues all nodes of a graph, after its earlier launches.
+    func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError)
+
+    /// Ends an executable graph; what was launched goes on to its end.
+    func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError)
+
     /// Makes an array: sizes in elements, `format` a CUarray_format, `flags` of CUDA_ARRAY3D.
     func cuArray3DCreate_v2(_ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32, flags: UInt32) throws(CUDAError) -> ArrayHandle
 

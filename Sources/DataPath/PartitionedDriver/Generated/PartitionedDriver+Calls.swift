@@ -157,6 +157,14 @@ extension PartitionedDriver {
         try driver.cuEventElapsedTime_v2(context, hStart: hStart, hEnd: hEnd)
     }
 
+    package func cuGraphExecNodeSetParams(_ context: ContextHandle, graph: GraphHandle, node: Int, work: DeviceWork) throws(CUDAError) {
+        try driver.cuGraphExecNodeSetParams(context, graph: graph, node: node, work: work)
+    }
+
+    package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
+        try driver.cuGraphLaunch(context, hGraphExec: hGraphExec, hStream: hStream)
+    }
+
     package func cuMipmappedArrayGetLevel(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32) throws(CUDAError) -> ArrayHandle {
         try driver.cuMipmappedArrayGetLevel(context, hMipmappedArray: hMipmappedArray, level: level)
     }

@@ -354,6 +354,19 @@ extension RemoteDriver {
         return reply.read(Float.self)
     }
 
+    package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
+        try post(.cuGraphLaunch, context, byteCount: 16) { frame in
+            frame.write(hGraphExec.bits)
+            frame.write(hStream.bits)
+        }
+    }
+
+    package func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError) {
+        try post(.cuGraphExecDestroy, context, byteCount: 8) { frame in
+            frame.write(hGraphExec.bits)
+        }
+    }
+
     package func cuArray3DCreate_v2(_ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32, flags: UInt32) throws(CUDAError) -> ArrayHandle {
         let made = ArrayHandle(bits: newHandle())
         _ = try call(.cuArray3DCreate_v2, context, byteCount: 44) { frame in

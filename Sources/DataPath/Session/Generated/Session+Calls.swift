@@ -307,6 +307,20 @@ extension Session {
             let hEnd = try request.read(UInt64.self)
             try request.finish()
             reply.write(try driver.cuEventElapsedTime_v2(contexts.driverHandle(frame.context), hStart: events.driverHandle(hStart), hEnd: events.driverHandle(hEnd)))
+        case .cuGraphInstantiate:
+            try perform_cuGraphInstantiate(frame, &request, &reply)
+        case .cuGraphExecNodeSetParams:
+            try perform_cuGraphExecNodeSetParams(frame, &request, &reply)
+        case .cuGraphLaunch:
+            let hGraphExec = try request.read(UInt64.self)
+            let hStream = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuGraphLaunch(contexts.driverHandle(frame.context), hGraphExec: graphs.driverHandle(hGraphExec), hStream: streams.driverHandle(hStream))
+        case .cuGraphExecDestroy:
+            let hGraphExec = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuGraphExecDestroy(contexts.driverHandle(frame.context), hGraphExec: graphs.driverHandle(hGraphExec))
+            graphs.remove(hGraphExec)
         case .cuArray3DCreate_v2:
             let made = try request.read(UInt64.self)
             let width = try request.read(Int.self)

@@ -65,13 +65,17 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuEventQuery = 58
     case cuEventSynchronize = 59
     case cuEventElapsedTime_v2 = 60
-    case cuArray3DCreate_v2 = 61
-    case cuArrayDestroy = 62
-    case cuMipmappedArrayCreate = 63
-    case cuMipmappedArrayDestroy = 64
-    case cuMipmappedArrayGetLevel = 65
-    case cuTexObjectCreate = 66
-    case cuTexObjectDestroy = 67
-    case cuSurfObjectCreate = 68
-    case cuSurfObjectDestroy = 69
+    case cuGraphInstantiate = 61
+    case cuGraphExecNodeSetParams = 62
+    case cuGraphLaunch = 63
+    case cuGraphExecDestroy = 64
+    case cuArray3DCreate_v2 = 65
+    case cuArrayDestroy = 66
+    case cuMipmappedArrayCreate = 67
+    case cuMipmappedArrayDestroy = 68
+    case cuMipmappedArrayGetLevel = 69
+    case cuTexObjectCreate = 70
+    case cuTexObjectDestroy = 71
+    case cuSurfObjectCreate = 72
+    case cuSurfObjectDestroy = 73
 }

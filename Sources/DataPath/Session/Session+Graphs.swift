@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+import Driver
+import Wire
+
+extension Session {
+    func perform_cuGraphInstantiate(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let made = try request.read(UInt64.self)
+        var plan = try request.readGraphPlan()
+        try request.finish()
+        for index in plan.nodes.indices {
+            plan.nodes[index].context = try contexts.driverHandle(plan.nodes[index].context.bits)
+            plan.nodes[index].work = try drivers(plan.nodes[index].work)
+        }
+        try graphs.insert(made, driver.cuGraphInstantiate(contexts.driverHandle(frame.context), plan: plan))
+    }
+
+    func perform_cuGraphExecNodeSetParams(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let graph = try request.read(UInt64.self)
+        let node = Int(try request.read(UInt32.self))
+        let work = try request.readDeviceWork()
+        try request.finish()
+        try driver.cuGraphExecNodeSetParams(
+            contexts.driverHandle(frame.context), graph: graphs.driverHandle(graph), node: node,
+            work: try drivers(work))
+    }
+
+    /// The same work with the driver's handle of the kernel.
+    private func drivers(_ work: DeviceWork) throws(CUDAError) -> DeviceWork {
+        guard case .kernel(let function, let geometry, let parameters) = work else { return work }
+        return .kernel(try functions.driverHandle(function.bits), geometry, parameters: parameters)
+    }
+}

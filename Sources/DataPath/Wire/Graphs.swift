@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+package import Driver
+
+// How graphs travel: the number of nodes, and for each its context, its dependencies and its work.
+
+extension PayloadWriter {
+    package mutating func write(_ plan: GraphPlan) {
+        write(UInt32(plan.nodes.count))
+        for node in plan.nodes {
+            write(node.context.bits)
+            write(UInt32(node.dependencies.count))
+            for dependency in node.dependencies { write(UInt32(dependency)) }
+            write(node.work)
+        }
+    }
+
+    package mutating func write(_ work: DeviceWork) {
+        switch work {
+        case .empty: write(UInt8(0))
+        case .kernel(let function, let shape, let parameters):
+            write(UInt8(1))
+            write(function.bits)
+            for number in [shape.gridX, shape.gridY, shape.gridZ, shape.blockX, shape.blockY, shape.blockZ] {
+                write(number)
+            }
+            write(shape.dynamicSharedBytes)
+            write(UInt32(shape.isCooperative ? 1 : 0))
+            write(block: parameters)
+        case .copy(let target, let source, let extent):
+            write(UInt8(2))
+            for box in [target, source] {
+                write(box.address)
+                write(box.pitch)
+                write(box.rows)
+            }
+            write(extent.widthBytes)
+            write(extent.height)
+            write(extent.depth)
+        case .set(let set):
+            write(UInt8(3))
+            write(set.address)
+            write(set.pitch)
+            write(set.value)
+            write(set.elementBytes)
+            write(set.width)
+            write(set.height)
+        }
+    }
+}
+
+extension WireReader {
+    /// Handles are the client's numbers; every dependency comes before its node.
+    @_lifetime(self: copy self)
+    package mutating func readGraphPlan() throws(WireError) -> GraphPlan {
+        let count = Int(try read(UInt32.self))
+        guard count <= Limits.graphNodesMax else { throw .tooLong(count, limit: Limits.graphNodesMax) }
+        var nodes: [GraphPlan.Node] = []
+        for index in 0..<count {
+            let context = ContextHandle(bits: try read(UInt64.self))
+            let dependencyCount = Int(try read(UInt32.self))
+            // No node depends on more nodes than come before it.
+            guard dependencyCount <= index else { throw .tooLong(dependencyCount, limit: index) }
+            var dependencies: [Int] = []
+            for _ in 0..<dependencyCount {
+                let dependency = Int(try read(UInt32.self))
+                guard dependency < index else { throw .tooLong(dependency, limit: index) }
+                dependencies.append(dependency)
+            }
+            nodes.append(GraphPlan.Node(context: context, work: try readDeviceWork(), dependencies: dependencies))
+        }
+        return GraphPlan(nodes: nodes)
+    }
+
+    @_lifetime(self: copy self)
+    package mutating func readDeviceWork() throws(WireError) -> DeviceWork {
+        let kind = try read(UInt8.self)
+        switch kind {
+        case 0: return .empty
+        case 1:
+            let function = FunctionHandle(bits: try read(UInt64.self))
+            let grid = (try read(UInt32.self), try read(UInt32.self), try read(UInt32.self))
+            let block = (try read(UInt32.self), try read(UInt32.self), try read(UInt32.self))
+            let sharedBytes = try read(UInt32.self)
+            let isCooperative = try read(UInt32.self) != 0
+            let parameters = try readBytes(limit: Limits.parameterBytesMax).withUnsafeBytes { Array($0) }
+            let shape = LaunchGeometry(
+                grid: grid, block: block, dynamicSharedBytes: sharedBytes, isCooperative: isCooperative)
+            return .kernel(function, shape, parameters: parameters)
+        case 2:
+            return .copy(target: try readGraphBox(), source: try readGraphBox(), try readGraphExtent())
+        case 3:
+            let address = try read(UInt64.self)
+            let pitch = try read(Int.self)
+            let value = try read(UInt32.self)
+            let elementBytes = try read(UInt32.self)
+            let width = try read(Int.self)
+            return .set(
+                DeviceSet(
+                    address: address, pitch: pitch, value: value, elementBytes: elementBytes, width: width,
+                    height: try read(Int.self)))
+        default: throw .tooLong(Int(kind), limit: 3)
+        }
+    }
+
+    @_lifetime(self: copy self)
+    private mutating func readGraphBox() throws(WireError) -> DeviceBox {
+        DeviceBox(address: try read(UInt64.self), pitch: try read(Int.self), rows: try read(Int.self))
+    }
+
+    @_lifetime(self: copy self)
+    private mutating func readGraphExtent() throws(WireError) -> Extent {
+        Extent(widthBytes: try read(Int.self), height: try read(Int.self), depth: try read(Int.self))
+    }
+}
