@@ -151,7 +151,9 @@ import Testing
         let fixture = try DriverFixture(subject)
         let function = try fixture.function("read", in: Self.readingPTX)
         let out = try fixture.allocate(64)
-        fixture.expectRefusal(CUDA_ERROR_ILLEGAL_ADDRESS) { try fixture.launch(function, .legacyDefault, .u64(made), .u64(out)) }
+        fixture.expectRefusal(CUDA_ERROR_ILLEGAL_ADDRESS) {
+            try fixture.launch(function, .legacyDefault, .u64(made), .u64(out))
+        }
     }
 
     private static let readingPTX = """

@@ -89,6 +89,11 @@ import Testing
         return Array(memory[10...13])
     }
 
+    /// As above, and the object lives until it is done.
+    private func run(_ instruction: String, _ object: Object, _ coordinates: [UInt32]) throws -> [UInt32] {
+        try withExtendedLifetime(object) { try run(instruction, object.handle, coordinates) }
+    }
+
     private static let all = "{%r10, %r11, %r12, %r13}"
 
     static let plane: [Case] = [
@@ -104,37 +109,37 @@ import Testing
 
     @Test(arguments: plane) func readsAPlane(_ one: Case) throws {
         let object = Object((0..<8).map { Float($0) }, 4, 2, channel: SG_F32)
-        #expect(try run(one.instruction, object.handle, one.coordinates) == one.expected)
+        #expect(try run(one.instruction, object, one.coordinates) == one.expected)
     }
 
     @Test func readsByNumber() throws {
         let object = Object((0..<8).map { Float($0) }, 4, 2, channel: SG_F32)
         let instruction = "tex.2d.v4.f32.s32 \(Self.all), [%a, {%r1, %r2}]"
-        #expect(try run(instruction, object.handle, [3, 1])[0] == Float(7).bitPattern)
-        #expect(try run(instruction, object.handle, [UInt32.max, 1])[0] == Float(4).bitPattern)
+        #expect(try run(instruction, object, [3, 1])[0] == Float(7).bitPattern)
+        #expect(try run(instruction, object, [UInt32.max, 1])[0] == Float(4).bitPattern)
         // Memory that is read by number ends with zeros.
         let memory = Object((5..<9).map { UInt32($0) }, 4, channel: SG_U32) { $0.is_linear = 1 }
         let fetch = "tex.1d.v4.u32.s32 \(Self.all), [%a, {%r1}]"
-        #expect(try run(fetch, memory.handle, [3])[0] == 8)
-        #expect(try run(fetch, memory.handle, [4]) == [0, 0, 0, 0])
-        #expect(try run(fetch, memory.handle, [0x8000_0000]) == [0, 0, 0, 0])
+        #expect(try run(fetch, memory, [3])[0] == 8)
+        #expect(try run(fetch, memory, [4]) == [0, 0, 0, 0])
+        #expect(try run(fetch, memory, [0x8000_0000]) == [0, 0, 0, 0])
     }
 
     @Test func readsEveryChannelFormat() throws {
         let read = "tex.1d.v4.u32.f32 \(Self.all), [%a, {%r1}]"
         let at = [Float(0.5).bitPattern]
-        #expect(try run(read, Object([UInt8(200), 1], 1, channel: SG_U8, channels: 2).handle, at) == [200, 1, 0, 1])
-        #expect(try run(read, Object([Int8(-2)], 1, channel: SG_S8).handle, at)[0] == UInt32(bitPattern: -2))
-        #expect(try run(read, Object([UInt16(40_000)], 1, channel: SG_U16).handle, at)[0] == 40_000)
-        #expect(try run(read, Object([Int16(-3)], 1, channel: SG_S16).handle, at)[0] == UInt32(bitPattern: -3))
-        #expect(try run(read, Object([Int32(-4)], 1, channel: SG_S32).handle, at)[0] == UInt32(bitPattern: -4))
+        #expect(try run(read, Object([UInt8(200), 1], 1, channel: SG_U8, channels: 2), at) == [200, 1, 0, 1])
+        #expect(try run(read, Object([Int8(-2)], 1, channel: SG_S8), at)[0] == UInt32(bitPattern: -2))
+        #expect(try run(read, Object([UInt16(40_000)], 1, channel: SG_U16), at)[0] == 40_000)
+        #expect(try run(read, Object([Int16(-3)], 1, channel: SG_S16), at)[0] == UInt32(bitPattern: -3))
+        #expect(try run(read, Object([Int32(-4)], 1, channel: SG_S32), at)[0] == UInt32(bitPattern: -4))
         // 1.5 as a half.
-        #expect(try run(read, Object([UInt16(0x3e00)], 1, channel: SG_F16).handle, at)[0] == Float(1.5).bitPattern)
+        #expect(try run(read, Object([UInt16(0x3e00)], 1, channel: SG_F16), at)[0] == Float(1.5).bitPattern)
         let halves = "tex.1d.v2.f16x2.f32 {%r10, %r11}, [%a, {%r1}]"
         let four = Object([UInt16(0x3e00), 0x3c00, 0x4000, 0xc000], 1, channel: SG_F16, channels: 4)
-        #expect(try run(halves, four.handle, at)[0...1] == [0x3c00_3e00, 0xc000_4000])
+        #expect(try run(halves, four, at)[0...1] == [0x3c00_3e00, 0xc000_4000])
         // Fractions: -128 is -1 as -127 is.
-        func fraction(_ object: Object) throws -> Float { Float(bitPattern: try run(read, object.handle, at)[0]) }
+        func fraction(_ object: Object) throws -> Float { Float(bitPattern: try run(read, object, at)[0]) }
         #expect(try fraction(Object([Int8(-128)], 1, channel: SG_S8) { $0.flags = 0 }) == -1)
         #expect(try fraction(Object([UInt8(51)], 1, channel: SG_U8) { $0.flags = 0 }) == 0.2)
         #expect(try fraction(Object([UInt16(65_535)], 1, channel: SG_U16) { $0.is_normalized = 1 }) == 1)
@@ -144,7 +149,7 @@ import Testing
         let object = Object([Float(0), 256], 2, channel: SG_F32) { $0.filter = 1 }
         let read = "tex.1d.v4.f32.f32 \(Self.all), [%a, {%r1}]"
         for (x, expected) in [(Float(0.5), Float(0)), (1, 128), (0.5 + 0.7 / 256, 1), (0.5 + 0.3 / 256, 0), (9, 256)] {
-            #expect(try run(read, object.handle, [x.bitPattern])[0] == expected.bitPattern, "at \(x)")
+            #expect(try run(read, object, [x.bitPattern])[0] == expected.bitPattern, "at \(x)")
         }
     }
 
@@ -152,13 +157,13 @@ import Testing
         let object = Object((0..<12).map { Float($0) }, 2, 2, channel: SG_F32, layers: 3)
         let read = "tex.a2d.v4.f32.f32 \(Self.all), [%a, {%r1, %r2, %r3, %r3}]"
         let inside = [Float(1.5).bitPattern, Float(1.5).bitPattern]
-        #expect(try run(read, object.handle, [1] + inside)[0] == Float(7).bitPattern)
-        #expect(try run(read, object.handle, [9] + inside)[0] == Float(11).bitPattern)
-        #expect(try run(read, object.handle, [UInt32.max] + inside)[0] == Float(3).bitPattern)
+        #expect(try run(read, object, [1] + inside)[0] == Float(7).bitPattern)
+        #expect(try run(read, object, [9] + inside)[0] == Float(11).bitPattern)
+        #expect(try run(read, object, [UInt32.max] + inside)[0] == Float(3).bitPattern)
         for (query, expected) in [
             ("width", 2), ("height", 2), ("depth", 1), ("array_size", 3), ("num_mipmap_levels", 1),
             ("channel_data_type", 0x10de), ("channel_order", 0x10b0), ("normalized_coords", 0),
-        ] { #expect(try run("txq.\(query).b32 %r10, [%a]", object.handle, [])[0] == UInt32(expected), "\(query)") }
+        ] { #expect(try run("txq.\(query).b32 %r10, [%a]", object, [])[0] == UInt32(expected), "\(query)") }
     }
 
     /// Filtering across the edge of a cube's face takes the neighbour's elements; without the flag the face's own.
@@ -172,33 +177,33 @@ import Testing
             image.flags |= 0x40
             image.filter = 1
         }
-        #expect(try run(read, seamless.handle, edge)[0] == Float(2).bitPattern)
+        #expect(try run(read, seamless, edge)[0] == Float(2).bitPattern)
         let plain = Object(elements, 2, 2, channel: SG_F32, layers: 6) { $0.filter = 1 }
-        #expect(try run(read, plain.handle, edge)[0] == Float(0).bitPattern)
+        #expect(try run(read, plain, edge)[0] == Float(0).bitPattern)
     }
 
     @Test func readsAndWritesSurfaces() throws {
         let object = Object((0..<8).map { UInt16($0) }, 4, 2, channel: SG_U16, isSurface: true)
         let load = "suld.b.2d.v2.b16.BOUND {%h1, %h2}, [%a, {%r1, %r2}]; cvt.u32.u16 %r10, %h1; cvt.u32.u16 %r11, %h2"
         func read(_ bound: String, _ x: UInt32, _ y: UInt32) throws -> [UInt32] {
-            Array(try run(load.replacing("BOUND", with: bound), object.handle, [x, y])[0...1])
+            Array(try run(load.replacing("BOUND", with: bound), object, [x, y])[0...1])
         }
         #expect(try read("trap", 4, 1) == [6, 7])
         #expect(try read("zero", 8, 1) == [0, 0])
         #expect(try read("clamp", 100, 9) == [6, 7])
         #expect(try read("clamp", UInt32.max, 0) == [0, 1])
-        _ = try run("sust.b.2d.b32.trap [%a, {%r1, %r2}], %r3", object.handle, [4, 0, 0x0009_0008])
-        _ = try run("sust.b.2d.b32.zero [%a, {%r1, %r2}], %r3", object.handle, [4, 7, 0xFFFF_FFFF])
-        _ = try run("sust.p.2d.b32.trap [%a, {%r1, %r2}], %r3", object.handle, [1, 1, 77])
+        _ = try run("sust.b.2d.b32.trap [%a, {%r1, %r2}], %r3", object, [4, 0, 0x0009_0008])
+        _ = try run("sust.b.2d.b32.zero [%a, {%r1, %r2}], %r3", object, [4, 7, 0xFFFF_FFFF])
+        _ = try run("sust.p.2d.b32.trap [%a, {%r1, %r2}], %r3", object, [1, 1, 77])
         #expect(object.elements(8, of: UInt16.self) == [0, 1, 8, 9, 4, 77, 6, 7])
-        #expect(try run("suq.width.b32 %r10, [%a]", object.handle, [])[0] == 4)
+        #expect(try run("suq.width.b32 %r10, [%a]", object, [])[0] == 4)
     }
 
     @Test func reducesOnSurfaces() throws {
         let object = Object([Int32(5), -6, 7], 3, channel: SG_S32, isSurface: true)
-        _ = try run("sured.b.add.1d.u32.trap [%a, {%r1}], %r2", object.handle, [0, 10])
-        _ = try run("sured.p.min.1d.s32.clamp [%a, {%r1}], %r2", object.handle, [1, UInt32(bitPattern: -7)])
-        _ = try run("sured.b.max.1d.u32.trap [%a, {%r1}], %r2", object.handle, [8, 0xFFFF_FFFF])
+        _ = try run("sured.b.add.1d.u32.trap [%a, {%r1}], %r2", object, [0, 10])
+        _ = try run("sured.p.min.1d.s32.clamp [%a, {%r1}], %r2", object, [1, UInt32(bitPattern: -7)])
+        _ = try run("sured.b.max.1d.u32.trap [%a, {%r1}], %r2", object, [8, 0xFFFF_FFFF])
         #expect(object.elements(3, of: Int32.self) == [15, -7, -1])
     }
 

@@ -406,9 +406,8 @@ static void readsLayersAndCubes() {
         std::vector<float3> directions;
         std::vector<float> expected;
         for (int face = 0; face < 6; face++) {
-            const float axis[3] = {face / 2 == 0 ? 1.0f : 0.2f, face / 2 == 1 ? 1.0f : -0.3f, face / 2 == 2 ? 1.0f : 0.1f};
-            float direction[3] = {axis[0], axis[1], axis[2]};
-            if (face % 2) direction[face / 2] = -1.0f;
+            float direction[3] = {0.2f, -0.3f, 0.1f};
+            direction[face / 2] = face % 2 ? -1.0f : 1.0f;
             directions.push_back(make_float3(direction[0], direction[1], direction[2]));
             expected.push_back((float)face);
         }
@@ -548,7 +547,8 @@ static void writesSurfaces() {
 static void copiesArrays() {
     const int width = 300, height = 200;
     const std::vector<float> texels = randomTexels(width * height);
-    cudaArray_t one = makeArray(width, height, texels), other = makeArray(width, height, std::vector<float>(width * height));
+    cudaArray_t one = makeArray(width, height, texels);
+    cudaArray_t other = makeArray(width, height, std::vector<float>(width * height));
     // A part, from array to array, through device memory, and back.
     CHECK(cudaMemcpy2DArrayToArray(other, 40, 5, one, 80, 10, 400, 100, cudaMemcpyDeviceToDevice));
     DeviceArray<float> middle(width * height);

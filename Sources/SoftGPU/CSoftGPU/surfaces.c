@@ -48,7 +48,9 @@ void sg_surface_read(struct sg_block *block, uint64_t handle, uint32_t form, con
         memset(target, 0, bytes);
 }
 
-static float unit(float value, float least) { return value < least ? least : value > 1 ? 1 : value == value ? value : 0; }
+static float unit(float value, float least) {
+    return value < least ? least : value > 1 ? 1 : value == value ? value : 0;
+}
 
 static int32_t nearest(float value) { return (int32_t)(value < 0 ? value - 0.5f : value + 0.5f); }
 
@@ -58,8 +60,16 @@ static void encode(const struct sg_image *image, char *element, uint32_t c, uint
     memcpy(&value, &word, sizeof value);
     const int is_fraction = image->is_normalized != 0;
     switch (image->channel) {
-    case SG_U8: ((uint8_t *)element)[c] = (uint8_t)(is_fraction ? (uint32_t)nearest(unit(value, 0) * 255) : word); break;
-    case SG_S8: ((int8_t *)element)[c] = (int8_t)(is_fraction ? nearest(unit(value, -1) * 127) : (int32_t)word); break;
+    case SG_U8: {
+        const uint32_t bits = is_fraction ? (uint32_t)nearest(unit(value, 0) * 255) : word;
+        ((uint8_t *)element)[c] = (uint8_t)bits;
+        break;
+    }
+    case SG_S8: {
+        const int32_t bits = is_fraction ? nearest(unit(value, -1) * 127) : (int32_t)word;
+        ((int8_t *)element)[c] = (int8_t)bits;
+        break;
+    }
     case SG_U16: {
         const uint16_t bits = (uint16_t)(is_fraction ? (uint32_t)nearest(unit(value, 0) * 65535) : word);
         memcpy(element + 2 * c, &bits, sizeof bits);
