@@ -77,7 +77,7 @@ let package = Package(
         module("TraceAnalysis", in: "Trace", .safe, uses: ["TraceFormat"]),
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
-        module("Transport", in: "DataPath", .raw, uses: ["Wire"]),
+        module("Transport", in: "DataPath", .raw, uses: ["CSystem", "Wire"]),
         module(
             "RemoteDriver", in: "DataPath", .raw,
             uses: ["CCUDA", "CCallTrace", "CSystem", "Driver", "Wire", "Transport"]),
@@ -118,7 +118,9 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-L/usr/lib/llvm-19/lib"])]),
         .target(
             name: "SoftGPU",
-            dependencies: ["PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "Driver", "UsageBoard"],
+            dependencies: [
+                "PTX", "KernelCompiler", "CSoftGPU", "CCompression", "CCUDA", "CSystem", "Driver", "UsageBoard",
+            ],
             path: "Sources/SoftGPU/SoftGPU",
             swiftSettings: common + [.unsafeFlags(["-Xcc", "-I/usr/lib/llvm-19/include"])]),
 

@@ -93,8 +93,11 @@ static void measureLaunches(int calls, CUstream stream) {
     void *a = NULL, *b = NULL, *c = NULL, *parameters[] = {&a, &b, &c};
     CHECK(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL));
     CHECK(cuStreamSynchronize(stream));
+    // As many as fit between the program and the worker: what a launch costs the thread that makes it.
     RATE("cuLaunchKernel(3 args)", calls, cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL));
     CHECK(cuStreamSynchronize(stream));
+    // Many more: what the worker executes.
+    calls *= 10;
     long before = atomic_load(&allocations);
     double start = now();
     for (int i = 0; i < calls; i++)
@@ -111,18 +114,9 @@ static void measureLaunches(int calls, CUstream stream) {
     CHECK(cuStreamDestroy(capturable));
 }
 
-static void measureCopies(CUdeviceptr device, size_t largest) {
-    unsigned char *source = malloc(largest), *target = malloc(largest);
-    if (!source || !target) check(CUDA_ERROR_OUT_OF_MEMORY, "malloc");
-    unsigned long long state = 88172645463325252ull;
-    for (size_t i = 0; i < largest / 8; i++) {  // Data that no compression could shrink.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        memcpy(source + i * 8, &state, 8);
-    }
-    // Pages of its own, as the raw measurement has; with 0 the compiler would take memory that has none yet.
-    memset(target, 1, largest);
+static const size_t largest = (size_t)256 << 20;
+
+static void measureCopies(const char *kind, CUdeviceptr device, unsigned char *source, unsigned char *target) {
     static const size_t sizes[] = {64 << 10, 1 << 20, 16 << 20, 256 << 20};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         size_t size = sizes[s];
@@ -138,9 +132,24 @@ static void measureCopies(CUdeviceptr device, size_t largest) {
         double down = now() - start;
         if (memcmp(source, target, size) != 0) check(CUDA_ERROR_UNKNOWN, "comparing what came back");
         double bytes = (double)rounds * (double)size / 1e9;
-        printf("%8zu KiB  HtoD %7.2f GB/s  DtoH %7.2f GB/s\n", size >> 10, bytes / up, bytes / down);
+        printf("%s %8zu KiB  HtoD %7.2f GB/s  DtoH %7.2f GB/s\n", kind, size >> 10, bytes / up, bytes / down);
         fflush(stdout);
     }
+}
+
+static void measureAllCopies(CUdeviceptr device) {
+    unsigned char *source = malloc(largest), *target = malloc(largest), *pinnedSource, *pinnedTarget;
+    if (!source || !target) check(CUDA_ERROR_OUT_OF_MEMORY, "malloc");
+    unsigned long long state = 88172645463325252ull;
+    for (size_t i = 0; i < largest / 8; i++) {  // Data that no compression could shrink.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        memcpy(source + i * 8, &state, 8);
+    }
+    // Pages of its own, as the raw measurement has; with 0 the compiler would take memory that has none yet.
+    memset(target, 1, largest);
+    measureCopies("pageable", device, source, target);
     free(target);
     target = malloc(largest);
     if (!target) check(CUDA_ERROR_OUT_OF_MEMORY, "malloc");
@@ -148,8 +157,13 @@ static void measureCopies(CUdeviceptr device, size_t largest) {
     CHECK(cuMemcpyDtoH(target, device, largest));
     printf("%8zu KiB  DtoH %7.2f GB/s into an array that nobody has touched\n", largest >> 10,
            (double)largest / (now() - start) / 1e9);
-    free(source);
     free(target);
+    CHECK(cuMemAllocHost((void **)&pinnedSource, largest));
+    CHECK(cuMemAllocHost((void **)&pinnedTarget, largest));
+    memcpy(pinnedSource, source, largest);
+    memset(pinnedTarget, 1, largest);
+    free(source);
+    measureCopies("pinned", device, pinnedSource, pinnedTarget);
 }
 
 int main(int argc, char **argv) {
@@ -178,17 +192,21 @@ int main(int argc, char **argv) {
     CUevent event;
     size_t freeBytes, totalBytes;
     char small[64] = {0};
-    const size_t largest = (size_t)256 << 20;
+    CUdeviceptr other;
     CHECK(cuStreamCreate(&stream, 0));
     CHECK(cuEventCreate(&event, 0));
     CHECK(cuMemAlloc(&memory, largest));
     RATE("cuCtxGetCurrent", calls, cuCtxGetCurrent(&context));
     RATE("cuMemGetInfo", calls, cuMemGetInfo(&freeBytes, &totalBytes));
     RATE("cuEventRecord", calls, cuEventRecord(event, stream));
+    RATE("cuStreamWaitEvent", calls, cuStreamWaitEvent(stream, event, 0));
     RATE("cuStreamSynchronize", calls, cuStreamSynchronize(stream));
     RATE("HtoD 64B", calls, cuMemcpyHtoD(memory, small, sizeof small));
+    RATE("HtoDAsync 64B", calls, cuMemcpyHtoDAsync(memory, small, sizeof small, stream));
+    CHECK(cuStreamSynchronize(stream));
+    RATE("cuMemAlloc+cuMemFree 1 MiB", calls / 4, (check(cuMemAlloc(&other, 1 << 20), "cuMemAlloc"), cuMemFree(other)));
     RATE("DtoH 64B", calls, cuMemcpyDtoH(small, memory, sizeof small));
-    measureLaunches(calls * 10, stream);
-    measureCopies(memory, largest);
+    measureLaunches(calls, stream);
+    measureAllCopies(memory);
     return 0;
 }

@@ -281,4 +281,15 @@ import Testing
         try driver.cuDevicePrimaryCtxRelease_v2(dev: 1, context: fresh)
         try fixture.synchronize()
     }
+
+    /// An image larger than whatever lies between client and worker.
+    @Test(arguments: DriverContract.subjects)
+    func loadsALargeImage(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let comment = "// " + String(repeating: "x", count: 5 << 20) + "\n"
+        let increment = try fixture.function("increment", in: ContractPTX.store + comment)
+        let address = try fixture.upload([41] as [UInt32])
+        try fixture.launch(increment, .legacyDefault, .u64(address))
+        #expect(try fixture.download(address, count: 1, of: UInt32(0)) == [42])
+    }
 }

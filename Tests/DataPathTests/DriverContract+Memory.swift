@@ -281,4 +281,29 @@ import Testing
             }
         }
     }
+
+    /// A client that enqueues copies to its memory does not read the answers until it waits for something; meanwhile
+    /// it goes on writing.
+    @Test(arguments: DriverContract.subjects)
+    func answersThatNobodyReadsYetStopNobody(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let byteCount = 24 << 20
+        let values = [UInt64](unsafeUninitializedCapacity: byteCount / 8) { buffer, count in
+            for index in 0..<byteCount / 8 { buffer.initializeElement(at: index, to: UInt64(index) &* 0x9E37_79B9) }
+            count = byteCount / 8
+        }
+        let (source, target) = (try fixture.upload(values), try fixture.allocate(byteCount))
+        let landed = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 4096)
+        defer { landed.deallocate() }
+        for _ in 0..<2 {
+            try fixture.driver.cuMemcpyDtoHAsync_v2(
+                fixture.context, dstHost: landed, srcDevice: source, stream: .legacyDefault)
+            try fixture.write(values, to: target)
+        }
+        try fixture.synchronize()
+        #expect(landed.elementsEqual(values.withUnsafeBytes { Array($0) }))
+        #expect(try fixture.download(target, count: values.count, of: UInt64(0)) == values)
+        try fixture.free(source)
+        try fixture.free(target)
+    }
 }

@@ -83,6 +83,29 @@ import Testing
         #expect(shared.numbers == Array(0..<100))
     }
 
+    /// A stream that is full behind a host function stops whoever fills it, and nobody else.
+    @Test(.timeLimit(.minutes(2)), arguments: DriverContract.subjects)
+    func goesOnWhenAStreamIsFullBehindAHostFunction(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let (driver, context) = (fixture.driver, fixture.context)
+        let increment = try fixture.function("increment", in: ContractPTX.store)
+        let address = try fixture.upload([0] as [UInt32])
+        let stream = try fixture.makeStream()
+        for _ in 0..<3 {
+            try driver.cuLaunchHostFunc(context, stream: stream) { usleep(20_000) }
+            for _ in 0..<3000 { try fixture.launch(increment, stream, .u64(address)) }
+        }
+        try driver.cuStreamSynchronize(context, hStream: stream)
+        #expect(try fixture.download(address, count: 1, of: UInt32(0)) == [9000])
+        // The function waits for what comes after many calls on another stream.
+        let other = try fixture.makeStream(nonBlocking: true)
+        let gate = try fixture.block(try fixture.makeStream(nonBlocking: true))
+        for _ in 0..<2000 { try fixture.launch(increment, other, .u64(address)) }
+        try driver.cuStreamSynchronize(context, hStream: other)
+        gate.open()
+        #expect(try fixture.download(address, count: 1, of: UInt32(0)) == [11000])
+    }
+
     private final class SharedCalls: Sendable {
         private let calls = Mutex<[Int]>([])
         func note(_ number: Int) { calls.withLock { $0.append(number) } }

@@ -24,8 +24,14 @@ extension DriverContract {
             Subject(name: "remote over a socket pair") {
                 try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")))
             },
+            Subject(name: "remote through shared memory") {
+                try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")), sharingMemory: true)
+            },
             // The worker drives the software GPU's libcuda.so.1 through HostDriver.
-            Subject(name: "remote over TCP to a worker process") { try workerDriver(softGPU: "2x256") },
+            Subject(name: "remote over TCP to a worker process") { try workerDriver(softGPU: "2x256", .tcp) },
+            Subject(name: "remote through shared memory to a worker process") {
+                try workerDriver(softGPU: "2x256", .sharedMemory)
+            },
         ]
     }
 
@@ -33,19 +39,36 @@ extension DriverContract {
         let description: String
     }
 
-    /// A session on a thread of this process, and the remote driver at the other end of a socket pair.
-    static func remoteDriver(of driver: any Driver) throws -> RemoteDriver {
+    /// A session on a thread of this process, and the remote driver at the other end of a socket pair, or of memory
+    /// that the two find by it.
+    static func remoteDriver(of driver: any Driver, sharingMemory: Bool = false) throws -> RemoteDriver {
+        let (client, server) = try connectionPair()
+        let description = try driver.describe()
+        guard sharingMemory else {
+            startThread { _ = Session(server, driver: driver).run() }
+            return RemoteDriver(client, description, server: "this process")
+        }
+        guard let host = SharedMemoryHost() else { throw Unavailable(description: "no shared memory") }
+        let offer = host.offer
+        startThread {
+            if let settled = host.settle(server) { _ = Session(settled, driver: driver).run() }
+        }
+        let settled = try Connection.settle(client, offer)
+        guard settled.shared != nil else { throw Unavailable(description: "the memory is not shared") }
+        return RemoteDriver(settled, description, server: "this process")
+    }
+
+    /// Both ends of a socket.
+    static func connectionPair() throws -> (Connection, Connection) {
         var ends: [Int32] = [0, 0]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
             throw Unavailable(description: "no socket pair: \(errorText(errno))")
         }
-        let serverEnd = Connection(adopting: ends[1])
-        startThread { _ = Session(serverEnd, driver: driver).run() }
-        return RemoteDriver(Connection(adopting: ends[0]), try driver.describe(), server: "this process")
+        return (Connection(adopting: ends[0]), Connection(adopting: ends[1]))
     }
 
     /// A worker process of the build that is tested, reached over loopback TCP.
-    static func workerDriver(softGPU: String) throws -> RemoteDriver {
+    static func workerDriver(softGPU: String, _ transport: TransportChoice) throws -> RemoteDriver {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         defer { close(listener) }
         var address = sockaddr_in()
@@ -66,7 +89,8 @@ extension DriverContract {
         }
         do throws(ConnectionFailure) {
             return try RemoteDriver.connect(
-                to: .tcp(host: "127.0.0.1", port: port), ticket: [UInt8](repeating: 7, count: Hello.ticketByteCount))
+                to: .tcp(host: "127.0.0.1", port: port), ticket: [UInt8](repeating: 7, count: Hello.ticketByteCount),
+                transport: transport)
         } catch {
             throw Unavailable(description: error.message)
         }
@@ -119,7 +143,7 @@ extension DriverContract {
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
-    private static func startThread(_ body: @escaping @Sendable () -> Void) {
+    static func startThread(_ body: @escaping @Sendable () -> Void) {
         final class Body: Sendable {
             let run: @Sendable () -> Void
             init(_ run: @escaping @Sendable () -> Void) { self.run = run }

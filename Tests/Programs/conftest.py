@@ -31,11 +31,13 @@ PATIENCE = 60.0
 
 
 def environment(**changes):
-    """This process's environment without what would steer our libraries, and with `changes`."""
+    """This process's environment without what would steer our libraries, and with `changes`. The transport is kept, so
+    that any test can be run over each: `BITFUSION_TRANSPORT=tcp Tests/Programs/run`."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("BITFUSION_") and name not in ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+        if name == "BITFUSION_TRANSPORT"
+        or not name.startswith("BITFUSION_") and name not in ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
     }
     kept.update({name: str(value) for name, value in changes.items()})
     return kept
@@ -257,6 +259,13 @@ def eventually(condition, within, every=0.02):
         if time.monotonic() > deadline:
             return False
         time.sleep(every)
+
+
+@pytest.fixture(params=["tcp", "shm"])
+def transport(request, monkeypatch):
+    """Both ways between a client and a worker of one machine, demanded."""
+    monkeypatch.setenv("BITFUSION_TRANSPORT", request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

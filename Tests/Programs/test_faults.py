@@ -316,6 +316,16 @@ def test_three_seconds_without_network_are_bridged(cut_network, cleanup, tmp_pat
     assert eventually(lambda: server_is_idle(cut_network), NO_HANG)
 
 
+def test_another_network_has_no_memory_in_common(cut_network, cleanup, tmp_path):
+    """The name by which a worker is found in shared memory does not exist there: TCP, without a word."""
+    finished = run_on_client(cut_network, "--", PROGRAMS / "vector_add").wait(NO_HANG * 3)
+    assert finished.returncode == 0 and finished.stdout.endswith("ok vector_add\n"), str(finished)
+    demanded = run_on_client(cut_network, "--", "env", "BITFUSION_TRANSPORT=shm", PROGRAMS / "vector_add")
+    cleanup.append(demanded)
+    finished = demanded.wait(NO_HANG * 3)
+    assert finished.returncode != 0 and "BITFUSION_TRANSPORT" in finished.stderr, str(finished)
+
+
 def test_a_network_that_stays_cut_frees_the_gpus_and_ends_the_wait(cut_network, cleanup):
     """ARC-13: the server has its GPUs back within the lease, and the client's calls fail in words instead of hanging:
     one that sends, and one that only waits for an answer."""

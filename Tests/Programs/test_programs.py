@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each program three times: on the software GPU's library, with a private worker, and through the network.
+"""Each program four times: on the software GPU's library, with a private worker, and through the network: over TCP, and
+by the memory that client and worker share where both are on one machine.
 
 ARC-01, ARC-08, ARC-09, ARC-10, ARC-12, ARC-15, ARC-16: the program runs here, only its GPU work crosses the network, with one
 command, one client and one server. CLI-80: `local` is the same layer without a network.
@@ -29,15 +30,16 @@ ok device_printf
 """
 
 
-@pytest.fixture(params=["direct", "local", "network"])
-def execute(request):
-    """Runs a program one of the three ways."""
+@pytest.fixture(params=["direct", "local", "tcp", "shm"])
+def execute(request, monkeypatch):
+    """Runs a program one of the four ways."""
     if request.param == "direct":
         return lambda program, gpus=1: run(
             program, environment(LD_LIBRARY_PATH=SOFT, BITFUSION_SOFT_GPU=f"{gpus}x4096"))
     if request.param == "local":
         return lambda program, gpus=1: run([BITFUSION, "local", "--soft-gpu", f"{gpus}x4096", "--", *program])
     manager = request.getfixturevalue("manager")
+    monkeypatch.setenv("BITFUSION_TRANSPORT", request.param)
     return lambda program, gpus=1: manager.run(program, "-n", gpus)
 
 

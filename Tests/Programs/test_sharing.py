@@ -48,7 +48,7 @@ def test_two_programs_at_once(shared_gpu, cleanup, stop):
     expect_freed(shared_gpu, 4096)
 
 
-def test_kill_of_a_program(shared_gpu, cleanup, stop):
+def test_kill_of_a_program(shared_gpu, cleanup, stop, transport):
     victim, other = start_busy(shared_gpu, cleanup), start_busy(shared_gpu, cleanup, stop)
     os.kill(program_below(victim.pid, "busy"), signal.SIGKILL)
     expect_freed(shared_gpu, 4096 - PARTITION)
@@ -57,7 +57,7 @@ def test_kill_of_a_program(shared_gpu, cleanup, stop):
     expect_freed(shared_gpu, 4096)
 
 
-def test_kill_of_the_run_command(shared_gpu, cleanup, stop):
+def test_kill_of_the_run_command(shared_gpu, cleanup, stop, transport):
     victim, other = start_busy(shared_gpu, cleanup), start_busy(shared_gpu, cleanup, stop)
     program = program_below(victim.pid, "busy")
     os.kill(victim.pid, signal.SIGKILL)
@@ -69,7 +69,7 @@ def test_kill_of_the_run_command(shared_gpu, cleanup, stop):
     expect_undisturbed(other, stop)
 
 
-def test_kill_of_a_worker(shared_gpu, cleanup, stop):
+def test_kill_of_a_worker(shared_gpu, cleanup, stop, transport):
     victim, other = start_busy(shared_gpu, cleanup), start_busy(shared_gpu, cleanup, stop)
     worker = shared_gpu.worker_serving(program_below(victim.pid, "busy"))
     assert worker is not None

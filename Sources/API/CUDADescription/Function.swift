@@ -11,7 +11,7 @@ package struct Function: Sendable {
         case graphics = "needs the graphics system or other drivers of the client machine"
         case memoryOperations = "needs stream memory operations (`cuStreamBatchMemOp`)"
         case conditional =
-            "conditional nodes: kernels set their values through a handle that means something to one graph of one driver"
+            "conditional nodes: kernels set their values through a handle that one graph of one driver knows"
         case recapture = "recapture into a graph is not offered"
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"

@@ -26,6 +26,8 @@ final class CommandStream: @unchecked Sendable {
     static let idleIntervalsMax = 20
 
     private let connection: Connection
+    /// Reads what the server sends, if nobody else does: it may take nothing more before that is read.
+    private let whileBlocked: () -> Bool
     private let lock = Lock()
     private let writerDone = Condition()
     private let flusherNeeded = Condition()
@@ -41,7 +43,14 @@ final class CommandStream: @unchecked Sendable {
     private var hasFlusher = false
     private var isBroken = false
 
-    init(_ connection: Connection) { self.connection = connection }
+    /// How soon a write that the server does not take makes the client read.
+    private static let blockedMilliseconds = 20
+
+    init(_ connection: Connection, whileBlocked: @escaping () -> Bool) {
+        self.connection = connection
+        self.whileBlocked = whileBlocked
+        connection.setWriteTimeout(milliseconds: CommandStream.blockedMilliseconds)
+    }
 
     deinit {
         buffer.deallocate()
@@ -136,7 +145,7 @@ final class CommandStream: @unchecked Sendable {
             used = 0
             writes &+= 1
             lock.unlock()
-            let isWritten = connection.write(bytes, block)
+            let isWritten = connection.write(bytes, block, whileBlocked: whileBlocked)
             lock.lock()
             block = UnsafeRawBufferPointer(start: nil, count: 0)
             if !isWritten { isBroken = true }

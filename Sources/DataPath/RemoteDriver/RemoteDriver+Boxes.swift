@@ -9,7 +9,7 @@ extension RemoteDriver {
     package func cuMemcpy3DAsync_v2(
         _ context: ContextHandle, target: DeviceBox, source: DeviceBox, extent: Extent, stream: StreamHandle
     ) throws(CUDAError) {
-        try post(.cuMemcpy3DAsync_v2, context, byteCount: 2 * DeviceBox.wireBytes + 32) { frame in
+        try post(.cuMemcpy3DAsync_v2, context, byteCount: 2 * DeviceBox.wireBytes + 32, stream: stream) { frame in
             frame.write(target)
             frame.write(source)
             frame.write(extent)
@@ -24,7 +24,7 @@ extension RemoteDriver {
         var offset = 0
         while let part = extent.part(from: offset, byteCountMax: Limits.boxFrameBytes) {
             try post(
-                .cuMemcpy3DHtoDAsync, context, byteCount: DeviceBox.wireBytes + 32,
+                .cuMemcpy3DHtoDAsync, context, byteCount: DeviceBox.wireBytes + 32, stream: stream,
                 block: source.extracting(offset..<offset + part.byteCount)
             ) { frame in
                 frame.write(target.advanced(to: part))
@@ -40,27 +40,27 @@ extension RemoteDriver {
         stream: StreamHandle
     ) throws(CUDAError) {
         guard let byteCount = extent.byteCount, target.count >= byteCount else { throw .invalidValue }
-        var offset = 0
-        var parts: [PendingReply] = []
-        while let part = extent.part(from: offset, byteCountMax: Limits.boxFrameBytes) {
-            let place = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + part.byteCount])
-            offset += part.byteCount
-            parts.append(
+        if byteCount == 0 { return }
+        let pending = replies.begin()
+        do throws(CUDAError) {
+            var offset = 0
+            while let part = extent.part(from: offset, byteCountMax: Limits.boxFrameBytes) {
+                let place = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + part.byteCount])
+                offset += part.byteCount
                 try land(
-                    .cuMemcpy3DDtoH, context, byteCount: DeviceBox.wireBytes + 32, into: place,
+                    .cuMemcpy3DDtoH, context, byteCount: DeviceBox.wireBytes + 32, into: place, pending,
                     waits: offset == byteCount
                 ) { frame in
                     frame.write(source.advanced(to: part))
                     frame.write(part.extent)
                     frame.write(stream.bits)
-                })
+                }
+            }
+        } catch {
+            replies.leave(pending)
+            throw error
         }
-        var problem: CUDAError?
-        for part in parts {
-            try replies.wait(for: part)
-            if part.status != 0 && problem == nil { problem = CUDAError(CUresult(part.status)) }
-        }
-        if let problem { throw problem }
+        try check(replies.wait(for: pending).status)
     }
 }
 

@@ -76,7 +76,7 @@ extension RemoteDriver {
         parameters: UnsafeRawBufferPointer
     ) throws(CUDAError) {
         guard parameters.count <= Limits.parameterBytesMax else { throw .invalidValue }
-        try post(.cuLaunchKernel, context, byteCount: 48 + parameters.count) { frame in
+        try post(.cuLaunchKernel, context, byteCount: 48 + parameters.count, stream: stream) { frame in
             frame.write(f.bits)
             frame.write(stream.bits)
             frame.write(shape.gridX)
@@ -92,7 +92,7 @@ extension RemoteDriver {
     }
 }
 
-// Copies, which travel in frames of `Limits.copyFrameBytes`.
+// Copies, which travel in frames of `copyFrameBytes`.
 
 extension RemoteDriver {
     package func cuMemcpyHtoDAsync_v2(
@@ -100,9 +100,10 @@ extension RemoteDriver {
     ) throws(CUDAError) {
         var offset = 0
         while offset < srcHost.byteCount {
-            let count = min(Limits.copyFrameBytes, srcHost.byteCount - offset)
+            let count = min(copyFrameBytes, srcHost.byteCount - offset)
             try post(
-                .cuMemcpyHtoDAsync_v2, context, byteCount: 16, block: srcHost.extracting(offset..<offset + count)
+                .cuMemcpyHtoDAsync_v2, context, byteCount: 16, stream: hStream,
+                block: srcHost.extracting(offset..<offset + count)
             ) { frame in
                 frame.write(dstDevice + CUdeviceptr(offset))
                 frame.write(hStream.bits)
@@ -138,28 +139,27 @@ extension RemoteDriver {
         if isUntouched && target.count >= Self.hugeBytesMin {
             csystem_prefer_huge_pages(target.baseAddress, target.count)
         }
-        var offset = 0
-        var parts: [PendingReply] = []
-        while offset < target.count {
-            let count = min(Limits.copyFrameBytes, target.count - offset)
-            let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
-            let isLast = offset + count == target.count
-            let reply = try land(
-                call, context, byteCount: 24, into: part, isUntouched: isUntouched, waits: waits && isLast
-            ) { frame in
-                frame.write(source + CUdeviceptr(offset))
-                frame.write(count)
-                frame.write(stream.bits)
+        let pending = waits ? replies.begin() : replies.landings
+        do throws(CUDAError) {
+            var offset = 0
+            while offset < target.count {
+                let count = min(copyFrameBytes, target.count - offset)
+                let part = UnsafeMutableRawBufferPointer(rebasing: target[offset..<offset + count])
+                let isLast = offset + count == target.count
+                try land(
+                    call, context, byteCount: 24, into: part, isUntouched: isUntouched, pending, waits: waits && isLast
+                ) { frame in
+                    frame.write(source + CUdeviceptr(offset))
+                    frame.write(count)
+                    frame.write(stream.bits)
+                }
+                offset += count
             }
-            if waits { parts.append(reply) }
-            offset += count
+        } catch {
+            if waits { replies.leave(pending) }
+            throw error
         }
-        var problem: CUDAError?
-        for part in parts {
-            try replies.wait(for: part)
-            if part.status != 0 && problem == nil { problem = CUDAError(CUresult(part.status)) }
-        }
-        if let problem { throw problem }
+        if waits { try check(replies.wait(for: pending).status) }
     }
 }
 

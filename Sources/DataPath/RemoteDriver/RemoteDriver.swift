@@ -20,7 +20,6 @@ package final class RemoteDriver: Driver {
     let hostFunctions = Mutex(HostFunctions())
     /// Host functions that have not returned; while there are any, posted calls are counted.
     let hostFunctionsDue = Atomic<Int>(0)
-    let postedBehindHostFunctions = Atomic<Int>(0)
     /// The primary contexts that have been retained, by device, and how often.
     let primaryContexts = Mutex<[Int32: (context: ContextHandle, retains: Int)]>([:])
 
@@ -28,8 +27,9 @@ package final class RemoteDriver: Driver {
     package init(_ connection: Connection, _ description: DriverDescription, server: String) {
         self.connection = connection
         self.description = description
-        stream = CommandStream(connection)
-        replies = ReplyReader(connection)
+        let replies = ReplyReader(connection)
+        self.replies = replies
+        stream = CommandStream(connection, whileBlocked: { replies.deliverWaiting() })
         replies.output = { isError, bytes in
             // C's buffered streams, so that the text keeps its place among the application's own.
             csystem_print(bytes.baseAddress, bytes.count, isError ? 1 : 0)
@@ -42,15 +42,21 @@ package final class RemoteDriver: Driver {
 
     package func describe() throws(CUDAError) -> DriverDescription { description }
 
+    /// The bytes of a copy that travel in one frame.
+    var copyFrameBytes: Int { connection.copyFrameBytes }
+
     /// The number of a handle that is being made.
     func newHandle() -> UInt64 { nextHandle.add(1, ordering: .relaxed).oldValue }
 
     /// Sends a call and forgets it.
+    ///
+    /// `stream` is where it becomes work, if it does.
     @inline(__always)
     func post(
-        _ call: Call, _ context: ContextHandle, byteCount: Int, fill: (inout FrameWriter) -> Void
+        _ call: Call, _ context: ContextHandle, byteCount: Int, stream target: StreamHandle? = nil,
+        fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
-        if hostFunctionsDue.load(ordering: .relaxed) > 0 { waitForRoomBehindHostFunctions() }
+        if hostFunctionsDue.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
         try stream.append(
             call.rawValue, flags: [], context: context.bits, byteCount: byteCount, waits: false, register: { _ in },
             fill: fill)
@@ -58,9 +64,10 @@ package final class RemoteDriver: Driver {
 
     /// Sends a call that ends with a block, which has been read when this returns.
     func post(
-        _ call: Call, _ context: ContextHandle, byteCount: Int, block: RawSpan, fill: (inout FrameWriter) -> Void
+        _ call: Call, _ context: ContextHandle, byteCount: Int, stream target: StreamHandle? = nil, block: RawSpan,
+        fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
-        if hostFunctionsDue.load(ordering: .relaxed) > 0 { waitForRoomBehindHostFunctions() }
+        if hostFunctionsDue.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
         try block.withUnsafeBytes { bytes throws(CUDAError) in
             try stream.append(
                 call.rawValue, flags: [], context: context.bits, byteCount: byteCount, block: bytes,
@@ -72,13 +79,18 @@ package final class RemoteDriver: Driver {
     func call(
         _ call: Call, _ context: ContextHandle, byteCount: Int, fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) -> Reply {
-        let pending = PendingReply()
-        try stream.append(
-            call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, waits: true,
-            register: { replies.register($0, pending) }, fill: fill)
-        try replies.wait(for: pending)
-        try check(CUresult(pending.status))
-        return Reply(pending.payload)
+        let pending = replies.begin()
+        do throws(CUDAError) {
+            try stream.append(
+                call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, waits: true,
+                register: { replies.register($0, pending) }, fill: fill)
+        } catch {
+            replies.leave(pending)
+            throw error
+        }
+        let (status, reply) = try replies.wait(for: pending)
+        try check(status)
+        return reply
     }
 
     /// Sends a call whose payload may be larger than the stream's buffer, and waits for its reply, whatever its status.
@@ -86,51 +98,27 @@ package final class RemoteDriver: Driver {
         _ call: Call, _ context: ContextHandle, byteCount: Int, block: UnsafeRawBufferPointer,
         fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) -> (status: CUresult, reply: Reply) {
-        let pending = PendingReply()
-        try stream.append(
-            call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, block: block,
-            register: { replies.register($0, pending) }, fill: fill)
-        try replies.wait(for: pending)
-        return (CUresult(pending.status), Reply(pending.payload))
+        let pending = replies.begin()
+        do throws(CUDAError) {
+            try stream.append(
+                call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, block: block,
+                register: { replies.register($0, pending) }, fill: fill)
+        } catch {
+            replies.leave(pending)
+            throw error
+        }
+        let (status, reply) = try replies.wait(for: pending)
+        return (status, reply)
     }
 
     /// Asks for bytes that will be written to `target` when they come; they are there before any later reply.
     func land(
         _ call: Call, _ context: ContextHandle, byteCount: Int, into target: UnsafeMutableRawBufferPointer,
-        isUntouched: Bool = false, waits: Bool, fill: (inout FrameWriter) -> Void
-    ) throws(CUDAError) -> PendingReply {
-        let pending = PendingReply()
-        pending.target = target
-        pending.targetIsUntouched = isUntouched
+        isUntouched: Bool = false, _ pending: PendingReply, waits: Bool, fill: (inout FrameWriter) -> Void
+    ) throws(CUDAError) {
         try stream.append(
             call.rawValue, flags: .wantsReply, context: context.bits, byteCount: byteCount, waits: waits,
-            register: { replies.register($0, pending) }, fill: fill)
-        return pending
-    }
-}
-
-/// The values of a reply.
-struct Reply {
-    private let bytes: [UInt8]
-    private var next = 0
-
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
-
-    /// The next value.
-    ///
-    /// A reply that is too short reads as zeros: the server is ours, of the same version.
-    mutating func read<Value: FixedWidthInteger & BitwiseCopyable>(_ type: Value.Type) -> Value {
-        guard next + MemoryLayout<Value>.size <= bytes.count else { return 0 }
-        defer { next += MemoryLayout<Value>.size }
-        return bytes.withUnsafeBytes { Value(littleEndian: $0.loadUnaligned(fromByteOffset: next, as: Value.self)) }
-    }
-
-    mutating func read(_ type: Float.Type) -> Float { Float(bitPattern: read(UInt32.self)) }
-
-    /// Decodes structured values; a malformed reply is CUDA_ERROR_UNKNOWN.
-    func decode<Value>(_ body: (inout WireReader) throws(WireError) -> Value) throws(CUDAError) -> Value {
-        var reader = WireReader(bytes.span.bytes)
-        do throws(WireError) { return try body(&reader) } catch { throw .unknown }
+            register: { replies.register($0, pending, into: target, isUntouched: isUntouched) }, fill: fill)
     }
 }
 

@@ -7,17 +7,22 @@ import Glibc
 import Transport
 import Wire
 
-/// One reply that a thread waits for, or that lands in the application's memory later.
+/// The answers to one call that a thread waits for, or that land in the application's memory later: one frame, or the
+/// frames into which a copy was cut.
 ///
-/// SAFETY: written by the reading thread until `isDone`, read by the waiting thread afterwards; both under the lock.
+/// They are made once and used again, so that a call allocates nothing.
+///
+/// SAFETY: written by the reading thread until nothing is outstanding, read by the waiting thread afterwards; both
+/// under the lock.
 final class PendingReply: @unchecked Sendable {
-    var status: UInt32 = 0
-    var payload: [UInt8] = []
-    /// Where the payload goes instead: memory that the caller keeps until the reply is done.
-    var target: UnsafeMutableRawBufferPointer?
-    /// Whether that memory has no pages yet.
-    var targetIsUntouched = false
-    var isDone = false
+    /// The first failure, or success.
+    fileprivate(set) var status: UInt32 = 0
+    /// The values of the reply.
+    fileprivate(set) var values = Reply()
+    /// Frames that are not answered yet, and one for whoever still asks.
+    fileprivate var outstanding = 0
+    /// Whether nobody asks any more, so that the last answer gives the object back.
+    fileprivate var isLeft = false
 }
 
 /// Delivers replies.
@@ -30,7 +35,22 @@ final class ReplyReader: @unchecked Sendable {
     private let connection: Connection
     private let lock = Lock()
     private let changed = Condition()
-    private var pending: [UInt64: PendingReply] = [:]
+    /// What is done with the answer to a frame.
+    private struct Expected {
+        let reply: PendingReply
+        /// Where the payload goes instead of the reply's values: memory that the caller keeps until then.
+        let target: UnsafeMutableRawBufferPointer?
+        /// Whether that memory has no pages yet.
+        let isUntouched: Bool
+    }
+
+    private var pending: [UInt64: Expected] = [:]
+    /// Objects for calls to come.
+    private var idle: [PendingReply] = []
+    /// What lands without anybody waiting for it.
+    let landings = PendingReply()
+    /// The failure of such a landing; whoever waits next is told.
+    private var landingFailure: UInt32 = 0
     private var isReading = false
     private var isBroken = false
     private var waitingThreads = 0
@@ -52,30 +72,83 @@ final class ReplyReader: @unchecked Sendable {
     /// Called once when the connection is lost, with the reason.
     var onFailure: (String) -> Void = { _ in }
 
-    init(_ connection: Connection) { self.connection = connection }
+    /// Room for so many answers that nobody has read is there from the beginning.
+    private static let usuallyPending = 512
+
+    init(_ connection: Connection) {
+        self.connection = connection
+        pending.reserveCapacity(ReplyReader.usuallyPending)
+        idle.reserveCapacity(ReplyReader.usuallyPending)
+    }
 
     deinit { input.deallocate() }
 
-    func register(_ sequence: UInt64, _ reply: PendingReply) {
+    /// Begins to ask for something.
+    ///
+    /// Whoever asks ends it with ``wait(for:)`` or ``leave(_:)``.
+    func begin() -> PendingReply {
         lock.lock()
-        pending[sequence] = reply
+        defer { lock.unlock() }
+        let reply = idle.popLast() ?? PendingReply()
+        reply.status = 0
+        reply.outstanding = 1
+        reply.isLeft = false
+        return reply
+    }
+
+    func register(
+        _ sequence: UInt64, _ reply: PendingReply, into target: UnsafeMutableRawBufferPointer? = nil,
+        isUntouched: Bool = false
+    ) {
+        lock.lock()
+        pending[sequence] = Expected(reply: reply, target: target, isUntouched: isUntouched)
+        reply.outstanding += 1
         lock.unlock()
     }
 
-    /// Waits for a reply.
+    /// Waits for everything that was asked for: the status and the values.
     ///
     /// Throws when the connection is lost first.
-    func wait(for reply: PendingReply) throws(CUDAError) {
+    func wait(for reply: PendingReply) throws(CUDAError) -> (status: CUresult, values: Reply) {
         let begin = calltrace_wait_begin()
         defer { calltrace_wait_end(begin) }
         lock.lock()
+        reply.outstanding -= 1
         waitingThreads += 1
-        while !reply.isDone && !isBroken { readOrWait { reply.isDone } }
+        while reply.outstanding > 0 && !isBroken { readOrWait { reply.outstanding == 0 } }
         waitingThreads -= 1
-        let isDone = reply.isDone
+        let isDone = reply.outstanding == 0
+        if isDone && reply.status == 0 {
+            reply.status = landingFailure
+            landingFailure = 0
+        }
+        let outcome = (CUresult(reply.status), reply.values)
+        if isDone { recycle(reply) }
         if waitingThreads > 0 { changed.broadcast() }
         lock.unlock()
         guard isDone else { throw .connectionLost }
+        return outcome
+    }
+
+    /// Lets the answers come when they come, or never.
+    func leave(_ reply: PendingReply) {
+        lock.lock()
+        reply.isLeft = true
+        settle(reply)
+        lock.unlock()
+    }
+
+    /// One is no longer outstanding.
+    ///
+    /// Called with the lock.
+    private func settle(_ reply: PendingReply) {
+        reply.outstanding -= 1
+        if reply.outstanding == 0 && reply.isLeft { recycle(reply) }
+    }
+
+    private func recycle(_ reply: PendingReply) {
+        reply.values = Reply()
+        if idle.count < ReplyReader.usuallyPending { idle.append(reply) }
     }
 
     /// Waits for the next host function that is due; nil when the connection is lost.
@@ -108,6 +181,23 @@ final class ReplyReader: @unchecked Sendable {
         isReading = false
     }
 
+    /// Reads one frame if some have come and nobody else reads; says whether it did.
+    ///
+    /// For a thread that cannot write because the server waits until its answers are read.
+    func deliverWaiting() -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard !isReading, !isBroken, inputStart < inputEnd || connection.hasInput else { return false }
+        isReading = true
+        lock.unlock()
+        let problem = readFrame()
+        lock.lock()
+        if let problem { breakConnection(problem) }
+        isReading = false
+        if waitingThreads > 0 { changed.broadcast() }
+        return true
+    }
+
     private func breakConnection(_ problem: String) {
         guard !isBroken else { return }
         isBroken = true
@@ -131,22 +221,7 @@ final class ReplyReader: @unchecked Sendable {
         }
         switch kind {
         case .reply:
-            lock.lock()
-            let reply = pending.removeValue(forKey: header.sequence)
-            lock.unlock()
-            guard let reply else { return "the server answered a call that was not made" }
-            if let target = reply.target, count > 0 {
-                guard count <= target.count else { return "the server sent more bytes than were asked for" }
-                let part = UnsafeMutableRawBufferPointer(rebasing: target[..<count])
-                guard take(into: part, isUntouched: reply.targetIsUntouched) else { return lastProblem }
-            } else if count > 0 {
-                guard let bytes = takeArray(count) else { return lastProblem }
-                reply.payload = bytes
-            }
-            lock.lock()
-            reply.status = header.status
-            reply.isDone = true
-            lock.unlock()
+            return deliver(header, count)
         case .output, .errorOutput:
             guard let bytes = takeArray(count) else { return lastProblem }
             bytes.withUnsafeBytes { output(kind == .errorOutput, $0) }
@@ -156,6 +231,35 @@ final class ReplyReader: @unchecked Sendable {
             dueHostFunctions.append(header.sequence)
             lock.unlock()
         }
+        return nil
+    }
+
+    private func deliver(_ header: ReplyHeader, _ count: Int) -> String? {
+        lock.lock()
+        let expected = pending.removeValue(forKey: header.sequence)
+        lock.unlock()
+        guard let expected else { return "the server answered a call that was not made" }
+        var values = Reply()
+        if let target = expected.target {
+            guard count <= target.count else { return "the server sent more bytes than were asked for" }
+            let part = UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+            guard take(into: part, isUntouched: expected.isUntouched) else { return lastProblem }
+        } else if count <= Reply.smallBytesMax {
+            guard values.fill(count, from: { take(into: $0) }) else { return lastProblem }
+        } else {
+            guard let bytes = takeArray(count) else { return lastProblem }
+            values = Reply(bytes)
+        }
+        lock.lock()
+        let reply = expected.reply
+        if expected.target == nil { reply.values = values }
+        if reply === landings {
+            if landingFailure == 0 { landingFailure = header.status }
+        } else {
+            if reply.status == 0 { reply.status = header.status }
+        }
+        settle(reply)
+        lock.unlock()
         return nil
     }
 

@@ -4,6 +4,29 @@ import Driver
 import Wire
 
 extension Session {
+    /// Answers whether a stream or an event is done, for which an error is an ordinary answer: thrown on, it would cost
+    /// an allocation each time a program asks.
+    ///
+    /// nil for any other call.
+    func performQuery(
+        _ call: Call, _ frame: FrameHeader, _ request: inout WireReader
+    ) throws(WireError) -> CUresult? {
+        guard call == .cuEventQuery || call == .cuStreamQuery, frame.flags.contains(.wantsReply) else { return nil }
+        let number = try request.read(UInt64.self)
+        try request.finish()
+        do throws(CUDAError) {
+            let context = try contexts.driverHandle(frame.context)
+            if call == .cuEventQuery {
+                try driver.cuEventQuery(context, hEvent: events.driverHandle(number))
+            } else {
+                try driver.cuStreamQuery(context, hStream: streams.driverHandle(number))
+            }
+            return CUDA_SUCCESS
+        } catch {
+            return error.code
+        }
+    }
+
     func perform_cuDevicePrimaryCtxRelease_v2(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {

@@ -11,6 +11,9 @@ extension Session {
     ) throws {
         try request.finish()
         let context = try contexts.driverHandle(frame.context)
+        if orphanedWork[frame.context] == nil, try beginsAtOnce(.legacyDefault, frame, context) {
+            return try driver.cuCtxSynchronize(context)
+        }
         var all = [StreamHandle.legacyDefault]
         for (number, owner) in contextOfStream where owner == frame.context {
             all.append(try streams.driverHandle(number))
@@ -44,7 +47,9 @@ extension Session {
         try request.finish()
         let context = try contexts.driverHandle(frame.context)
         let waited = try streams.driverHandle(stream)
-        if try wait(for: [waited], frame, context) { try driver.cuStreamSynchronize(context, hStream: waited) }
+        if try isIdle(waited, context) || wait(for: [waited], frame, context) {
+            try driver.cuStreamSynchronize(context, hStream: waited)
+        }
     }
 
     /// Leaves the answer to a completion while a stream has work.
@@ -121,9 +126,11 @@ extension Session {
     ) throws {
         let context = try contexts.driverHandle(frame.context)
         if try beginsAtOnce(stream, frame, context) {
-            try copy(context, stream, UnsafeMutableRawBufferPointer(rebasing: staging[..<byteCount]), true)
+            // What has landed before goes first.
             if !completions.isEmpty { try pollCompletions() }
-            try answerFromStaging(frame.sequence, byteCount: byteCount)
+            let place = try placeForAnswer(byteCount: byteCount)
+            try copy(context, stream, place, true)
+            try answer(frame.sequence, with: place)
         } else {
             let landing = try takeLanding(frame.context, context)
             do throws(CUDAError) {

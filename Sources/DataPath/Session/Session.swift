@@ -54,14 +54,18 @@ package final class Session {
     var idleLandings: [UInt64: [UnsafeMutableRawBufferPointer]] = [:]
     let hostFunctions: HostFunctionRelay
     /// The failure of a call that nobody waited for; the next call that waits returns it.
-    private var deferredError: CUDAError?
+    var deferredError: CUDAError?
+    /// The copy whose bytes are arriving.
+    var incomingCopy: IncomingCopy?
     private var expectedSequence: UInt64 = 1
     /// Set by a call that will be answered by a ``Completion``, or has answered itself.
     var isAnswered = false
 
-    private var input = UnsafeMutableRawBufferPointer.allocate(byteCount: inputBytes, alignment: 64)
-    private var inputStart = 0
-    private var inputEnd = 0
+    var input = UnsafeMutableRawBufferPointer.allocate(byteCount: inputBytes, alignment: 64)
+    var inputStart = 0
+    var inputEnd = 0
+    /// Bytes in shared memory that are the beginning of a frame.
+    var incompleteBytes = 0
     private var output: [UInt8] = []
     var reply = PayloadWriter()
     /// A place for copies to the host, with a reply's header in front of it.
@@ -77,6 +81,8 @@ package final class Session {
 
     /// Room for a copy's frame and some small ones; it grows for a larger frame and shrinks again.
     private static let inputBytes = 1 << 20
+    /// Read at once, so that of a large copy little is read before it is known as one.
+    private static let readBytesMax = 128 << 10
     /// Answers gathered before they are written although more frames wait.
     private static let outputBytesMax = 64 << 10
 
@@ -131,17 +137,22 @@ package final class Session {
     private func performWaitingFrames() throws {
         let first = expectedSequence
         defer { if expectedSequence != first { noteActivity() } }
-        while inputEnd - inputStart >= FrameHeader.byteCount, let base = input.baseAddress {
+        if let shared = connection.shared { try takeFrames(shared) }
+        while let base = input.baseAddress {
+            if incomingCopy != nil {
+                guard continueCopy() else { break }
+                continue
+            }
+            guard inputEnd - inputStart >= FrameHeader.byteCount else { break }
             let header = FrameHeader(at: base + inputStart)
             let payload = Int(header.payloadByteCount)
             guard payload <= Limits.frameBytesMax else { throw WireError.tooLong(payload, limit: Limits.frameBytesMax) }
             let frame = FrameHeader.byteCount + payload
-            guard inputEnd - inputStart >= frame else { return makeRoom(for: frame) }
-            guard header.sequence == expectedSequence else {
-                throw WireError.outOfSequence(expected: expectedSequence, found: header.sequence)
+            guard inputEnd - inputStart >= frame else {
+                if try beginCopy(header) { continue }
+                return makeRoom(for: frame)
             }
-            expectedSequence += 1
-            try perform(
+            try performNext(
                 header, UnsafeRawBufferPointer(start: base + inputStart + FrameHeader.byteCount, count: payload))
             inputStart += frame
             if output.count >= Session.outputBytesMax { try flush() }
@@ -153,12 +164,26 @@ package final class Session {
         }
     }
 
+    /// Performs the frame that must come next.
+    func performNext(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws {
+        try count(header)
+        try perform(header, payload)
+    }
+
+    /// Takes a frame as the next.
+    func count(_ header: FrameHeader) throws(WireError) {
+        guard header.sequence == expectedSequence else {
+            throw .outOfSequence(expected: expectedSequence, found: header.sequence)
+        }
+        expectedSequence += 1
+    }
+
     private func makeRoom(for frame: Int) {
         if inputStart + frame <= input.count { return }
         if frame > input.count { resizeInput(to: frame) } else { moveInput(to: input) }
     }
 
-    private func moveInput(to target: UnsafeMutableRawBufferPointer) {
+    func moveInput(to target: UnsafeMutableRawBufferPointer) {
         guard let base = input.baseAddress, let start = target.baseAddress else { return }
         memmove(start, base + inputStart, inputEnd - inputStart)
         inputEnd -= inputStart
@@ -191,7 +216,11 @@ package final class Session {
             status = error.code
         } else {
             do {
-                try perform(call, header, &request, &reply)
+                if let outcome = try performQuery(call, header, &request) {
+                    status = outcome
+                } else {
+                    try perform(call, header, &request, &reply)
+                }
             } catch let error as CUDAError {
                 status = error.code
                 if !wantsReply && deferredError == nil { deferredError = error }
@@ -218,13 +247,30 @@ package final class Session {
         append(ReplyHeader(payloadByteCount: 0, status: status.rawValue, sequence: sequence, kind: .reply))
     }
 
-    /// Answers with the first bytes of ``staging``.
-    func answerFromStaging(_ sequence: UInt64, byteCount: Int) throws {
-        guard let base = staging.baseAddress else { return }
+    /// A place for so many bytes that will be the answer's payload, with room for its header in front: in the memory
+    /// that is shared with the client, or ``staging``.
+    func placeForAnswer(byteCount: Int) throws -> UnsafeMutableRawBufferPointer {
+        guard let shared = connection.shared else {
+            return UnsafeMutableRawBufferPointer(rebasing: staging[..<byteCount])
+        }
         try flush()
+        guard let place = shared.reserve(ReplyHeader.byteCount + byteCount) else {
+            throw ConnectionFailure(errorText(errno))
+        }
+        return UnsafeMutableRawBufferPointer(rebasing: place[ReplyHeader.byteCount...])
+    }
+
+    /// Answers with what was written to the place for it.
+    func answer(_ sequence: UInt64, with place: UnsafeMutableRawBufferPointer) throws {
+        guard let base = place.baseAddress else { return }
         let start = base - ReplyHeader.byteCount
-        ReplyHeader(payloadByteCount: UInt32(byteCount), status: 0, sequence: sequence, kind: .reply).store(at: start)
-        try write(UnsafeRawBufferPointer(start: start, count: ReplyHeader.byteCount + byteCount))
+        ReplyHeader(payloadByteCount: UInt32(place.count), status: 0, sequence: sequence, kind: .reply).store(at: start)
+        let count = ReplyHeader.byteCount + place.count
+        guard let shared = connection.shared else {
+            try flush()
+            return try write(UnsafeRawBufferPointer(start: start, count: count))
+        }
+        guard shared.commit(count) else { throw ConnectionFailure(errorText(errno)) }
     }
 
     /// Answers with bytes of another buffer.
@@ -266,23 +312,33 @@ package final class Session {
     ///
     /// While something is to be completed it only looks, sleeping longer the longer that takes.
     private func receive() throws -> End? {
+        if let shared = connection.shared, isBetweenFrames {
+            return ended(
+                mayBlock ? shared.waitForMore(than: incompleteBytes) : shared.lookForMore(than: incompleteBytes))
+        }
         if inputEnd == input.count { makeRoom(for: input.count) }
-        let room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...])
-        let count: Int
-        if completions.isEmpty && !hostFunctions.isBusy {
-            waitStart = 0
-            count = connection.read(into: room, spins: true)
-        } else if let found = connection.readNow(into: room) {
-            waitStart = 0
-            count = found
-        } else {
+        // No more of a copy than is performed at once, and nothing behind it: so it stays in the core's cache.
+        let wanted =
+            if let incomingCopy { incomingCopy.wantedBytes(inputEnd - inputStart) } else {
+                connection.shared == nil ? Session.readBytesMax : missingBytes
+            }
+        let room = UnsafeMutableRawBufferPointer(rebasing: input[inputEnd...].prefix(wanted))
+        let count = mayBlock ? connection.read(into: room, spins: true) : connection.readNow(into: room)
+        if let count, count > 0 { inputEnd += count }
+        return ended(count)
+    }
+
+    /// Whether nothing is to be done but what the client asks for.
+    private var mayBlock: Bool { completions.isEmpty && !hostFunctions.isBusy }
+
+    /// What the outcome of a read means; nil is nothing to read.
+    private func ended(_ count: Int?) -> End? {
+        guard let count else {
             pause()
             return nil
         }
-        if count > 0 {
-            inputEnd += count
-            return nil
-        }
+        waitStart = 0
+        if count > 0 { return nil }
         if count == 0 { return .clientClosed }
         guard errno == EAGAIN else { return .connectionLost(errorText(errno)) }
         noteSilence()
@@ -300,7 +356,7 @@ package final class Session {
         if waitStart == 0 { waitStart = now }
         let waited = now - waitStart
         guard waited > Session.pauseAfterNanoseconds else { return }
-        csystem_wait_readable(connection.descriptor, Int(min(waited / 8, Session.pauseNanosecondsMax)))
+        connection.waitReadable(beyond: incompleteBytes, nanoseconds: Int(min(waited / 8, Session.pauseNanosecondsMax)))
     }
 
     private static let pauseAfterNanoseconds: UInt64 = 20_000

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSystem
 import Glibc
+import Wire
 
-/// A connected stream socket.
+/// A connected stream socket, or memory that both ends share with a socket beside it.
 ///
-/// Closed exactly once, when the last owner lets go.
+/// Closed exactly once, when the last owner lets go. At any time at most one thread reads and one writes.
 ///
 /// SAFETY: every buffer that is passed is used only during the call.
-package final class Connection: Sendable {
+package final class Connection: @unchecked Sendable {
+    /// The socket on which this end sleeps.
     package let descriptor: Int32
+    /// Where the bytes go instead, when both ends are on one machine.
+    package let shared: SharedChannel?
+    /// The connection by which the two ends found each other, kept open beside the memory.
+    private let first: Connection?
+    /// SAFETY: belongs to the thread that reads.
+    private var spin = Spin()
 
     /// How long a read polls before it blocks.
     ///
@@ -28,6 +37,8 @@ package final class Connection: Sendable {
     /// Takes over a connected socket.
     package init(adopting descriptor: Int32) {
         self.descriptor = descriptor
+        shared = nil
+        first = nil
         set(SOL_SOCKET, SO_KEEPALIVE, 1)
         // Refused for Unix sockets, which have no delay to switch off and no network to lose.
         let tcp = Int32(IPPROTO_TCP)
@@ -41,7 +52,17 @@ package final class Connection: Sendable {
         set(tcp, TCP_USER_TIMEOUT, Connection.silenceSecondsMax * 1000)
     }
 
+    /// Goes on through shared memory, with a Unix socket to sleep on.
+    init(_ first: Connection, _ memory: SharedMemory, bell: Int32, _ side: SharedChannel.Side) {
+        descriptor = bell
+        shared = SharedChannel(memory, bell: bell, side)
+        self.first = first
+    }
+
     deinit { close(descriptor) }
+
+    /// The bytes of a copy that travel in one frame.
+    package var copyFrameBytes: Int { shared == nil ? Limits.copyFrameBytes : SharedChannel.copyFrameBytes }
 
     private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
         var value = value
@@ -123,65 +144,93 @@ package final class Connection: Sendable {
     }
 
     /// Ends both directions, which wakes whoever reads or writes.
-    package func shutDown() { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
+    package func shutDown() {
+        _ = shutdown(descriptor, Int32(SHUT_RDWR))
+        first?.shutDown()
+    }
 
     /// Writes everything.
     ///
     /// False when the peer is gone; errno says why.
     package func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        var rest = bytes
-        while !rest.isEmpty {
-            let count = send(descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+        write(bytes, UnsafeRawBufferPointer(start: nil, count: 0), whileBlocked: { false })
+    }
+
+    /// Writes two buffers, one behind the other, with as few system calls as possible.
+    ///
+    /// A peer that takes nothing for a while may be waiting for this side to read: then `whileBlocked` is asked to do
+    /// that, and says whether it did.
+    package func write(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, whileBlocked: () -> Bool
+    ) -> Bool {
+        if let shared { return shared.write(first, second, whileBlocked: whileBlocked) }
+        var first = first
+        var second = second
+        while !first.isEmpty || !second.isEmpty {
+            let count = send(first, second)
             if count < 0 {
-                if errno == EINTR { continue }
-                return false
+                if errno == EAGAIN { _ = whileBlocked() } else if errno != EINTR { return false }
+                continue
             }
-            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            let ofFirst = min(count, first.count)
+            first = UnsafeRawBufferPointer(rebasing: first[ofFirst...])
+            second = UnsafeRawBufferPointer(rebasing: second[(count - ofFirst)...])
         }
         return true
     }
 
-    /// Writes two buffers, one behind the other, with as few system calls as possible.
-    package func write(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> Bool {
-        var first = first
-        var second = second
-        while !first.isEmpty {
-            let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
-                vectors[0] = iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count)
-                vectors[1] = iovec(
-                    iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count)
-                var message = msghdr()
-                message.msg_iov = vectors.baseAddress
-                message.msg_iovlen = 2
-                return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
-            }
-            if count < 0 {
-                if errno == EINTR { continue }
-                return false
-            }
-            if count < first.count {
-                first = UnsafeRawBufferPointer(rebasing: first[count...])
-            } else {
-                second = UnsafeRawBufferPointer(rebasing: second[(count - first.count)...])
-                first = UnsafeRawBufferPointer(start: nil, count: 0)
+    private func send(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> Int {
+        if second.isEmpty { return Glibc.send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL)) }
+        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
+            vectors[0] = iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count)
+            vectors[1] = iovec(iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count)
+            var message = msghdr()
+            message.msg_iov = vectors.baseAddress
+            message.msg_iovlen = 2
+            return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+        }
+    }
+
+    /// Lets a write that the peer does not take call its `whileBlocked` about every so many milliseconds.
+    package func setWriteTimeout(milliseconds: Int) {
+        var time = timeval(tv_sec: 0, tv_usec: milliseconds * 1000)
+        _ = setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    /// Whether both ends are at one address, and so perhaps on one machine.
+    package var isLocal: Bool {
+        func text(_ name: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) -> [UInt8]?
+        {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            return withUnsafeMutableBytes(of: &storage) { bytes in
+                guard let address = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
+                    name(descriptor, address, &length) == 0
+                else { return nil }
+                switch Int32(address.pointee.sa_family) {
+                case AF_UNIX: return []
+                // The address without the port.
+                case AF_INET: return Array(bytes[4..<8])
+                case AF_INET6: return Array(bytes[8..<24])
+                default: return nil
+                }
             }
         }
-        return write(second)
+        guard let own = text(getsockname), let peer = text(getpeername) else { return false }
+        return own == peer
     }
 
     /// Reads what is there, at most the buffer: polls for a bounded time, then blocks.
     ///
     /// 0 at the end, negative on an error.
     package func read(into buffer: UnsafeMutableRawBufferPointer, spins: Bool) -> Int {
+        if let shared { return shared.read(into: buffer) }
         if spins {
-            let start = nanoseconds()
-            repeat {
-                for _ in 0..<16 {
-                    let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
-                    if count >= 0 { return count }
-                    if errno != EAGAIN && errno != EINTR { return count }
-                }
-            } while nanoseconds() - start < Connection.spinNanoseconds
+            let polled = spin.poll { () -> Int? in
+                let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+                return count < 0 && (errno == EAGAIN || errno == EINTR) ? nil : count
+            }
+            if let polled { return polled }
         }
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
@@ -194,6 +243,7 @@ package final class Connection: Sendable {
     ///
     /// nil when there is nothing, 0 at the end, negative on an error.
     package func readNow(into buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        if let shared { return shared.readNow(into: buffer) }
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
             if count >= 0 { return count }
@@ -202,10 +252,27 @@ package final class Connection: Sendable {
         }
     }
 
+    /// Whether a read would not wait.
+    package var hasInput: Bool {
+        if let shared { return shared.view?.isEmpty != true }
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 0) > 0
+    }
+
+    /// Waits a short time for something to read behind the `count` bytes that are there, or the end.
+    package func waitReadable(beyond count: Int, nanoseconds: Int) {
+        if let shared {
+            shared.waitReadable(beyond: count, nanoseconds: nanoseconds)
+        } else {
+            csystem_wait_readable(descriptor, nanoseconds)
+        }
+    }
+
     /// Fills the buffer: polls for what comes soon, then blocks.
     ///
     /// False at the end, where errno is 0, or on an error.
     package func readExactly(_ buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        if let shared { return shared.readExactly(buffer) }
         var done = 0
         while done < buffer.count {
             let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])

@@ -2,9 +2,9 @@
 
 /// The first 64 bytes of a data connection, sent by the client: who it is and which allocation it belongs to.
 ///
-/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, ticket 32 bytes, process id `u32`, purpose `u8`, 3
-/// bytes of zero, the program's short name in UTF-8 and zeros, 16 bytes. Another major version is refused; a higher
-/// minor version is spoken down to.
+/// Layout, little-endian: magic `u32`, major `u16`, minor `u16`, ticket 32 bytes, process id `u32`, purpose `u8`,
+/// abilities `u8`, 2 bytes of zero, the program's short name in UTF-8 and zeros, 16 bytes. Another major version is
+/// refused; a higher minor version is spoken down to.
 package struct Hello: Sendable, Equatable {
     /// Which interface the connection serves.
     package enum Purpose: UInt8, Sendable {
@@ -26,15 +26,19 @@ package struct Hello: Sendable, Equatable {
     package var ticket: [UInt8]
     package var processID: UInt32
     package var purpose: Purpose
+    /// Whether an offer of shared memory is understood; bit 0 of the abilities.
+    package var canShareMemory: Bool
     /// The last part of the program's path, for logs and tools.
     package let programName: String
 
     package init(
-        ticket: [UInt8], processID: UInt32, purpose: Purpose = .cuda, programName: String = "",
+        ticket: [UInt8], processID: UInt32, purpose: Purpose = .cuda, canShareMemory: Bool = false,
+        programName: String = "",
         major: UInt16 = Hello.major, minor: UInt16 = Hello.minor
     ) {
         precondition(ticket.count == Hello.ticketByteCount, "a ticket has 32 bytes")
         self.purpose = purpose
+        self.canShareMemory = canShareMemory
         self.programName = shortened(programName, toBytes: Hello.programNameByteCount - 1)
         self.ticket = ticket
         self.processID = processID
@@ -55,6 +59,7 @@ package struct Hello: Sendable, Equatable {
         processID = UInt32(littleEndian(bytes, at: 40, count: 4))
         guard let purpose = Purpose(rawValue: bytes[44]) else { throw .notThisProtocol }
         self.purpose = purpose
+        canShareMemory = bytes[45] & 1 != 0
         let name = bytes[Hello.programNameOffset...].prefix { $0 != 0 }
         programName = shortened(String(decoding: name, as: UTF8.self), toBytes: Hello.programNameByteCount - 1)
     }
@@ -76,7 +81,7 @@ package struct Hello: Sendable, Equatable {
     package var bytes: [UInt8] {
         var bytes = littleEndianBytes(UInt64(Hello.magic), count: 4)
         bytes += littleEndianBytes(UInt64(major), count: 2) + littleEndianBytes(UInt64(minor), count: 2)
-        bytes += ticket + littleEndianBytes(UInt64(processID), count: 4) + [purpose.rawValue]
+        bytes += ticket + littleEndianBytes(UInt64(processID), count: 4) + [purpose.rawValue, canShareMemory ? 1 : 0]
         bytes += [UInt8](repeating: 0, count: Hello.programNameOffset - bytes.count) + programName.utf8
         return bytes + [UInt8](repeating: 0, count: Hello.byteCount - bytes.count)
     }

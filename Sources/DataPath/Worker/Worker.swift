@@ -60,17 +60,21 @@ package enum Worker {
         if hello.purpose == .management { return manage(connection, host, hello, configuration) }
         configuration.slot.setClient(processID: hello.processID, name: hello.programName)
         let driver = PartitionedDriver(host, devices: configuration.devices, slot: configuration.slot)
+        let sharing = hello.canShareMemory && connection.isLocal ? SharedMemoryHost() : nil
         do {
             var body = PayloadWriter()
             body.write(try driver.describe())
+            if let sharing { body.write(sharing.offer) }
             let reply = HelloReply(status: .accepted, body: body.bytes).bytes
             guard reply.withUnsafeBytes({ connection.write($0) }) else { return 1 }
         } catch {
             refuse(connection, "the server's driver does not describe its GPUs (error \(error))")
             return 1
         }
+        // A client that goes away without choosing is gone.
+        guard let settled = sharing == nil ? connection : sharing?.settle(connection) else { return 0 }
         let session = Session(
-            connection, driver: driver, slot: configuration.slot, standardOutput: CapturedOutput(of: 1),
+            settled, driver: driver, slot: configuration.slot, standardOutput: CapturedOutput(of: 1),
             standardError: CapturedOutput(of: 2))
         let end = session.run()
         switch end {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSystem
 import Driver
 import Glibc
 
@@ -60,11 +61,14 @@ struct Copy: Sendable {
     let target: Box
     let source: Box
     let extent: Extent
+    /// Whether what is copied would only displace other things in the caches.
+    let passesCaches: Bool
 
-    init(_ target: Box, _ source: Box, _ extent: Extent) {
+    init(_ target: Box, _ source: Box, _ extent: Extent, passesCaches: Bool = false) {
         self.target = target
         self.source = source
         self.extent = extent
+        self.passesCaches = passesCaches
     }
 
     init(_ target: UInt64, _ source: UInt64, byteCount: Int) {
@@ -74,14 +78,23 @@ struct Copy: Sendable {
     func perform() {
         let isPacked = extent.depth == 1 && target.rowBytes == extent.widthBytes && source.rowBytes == extent.widthBytes
         if isPacked || extent.height == 1 && extent.depth == 1 {
-            // The ranges may overlap.
-            memmove(target.row(0, 0), source.row(0, 0), extent.widthBytes * extent.height)
-            return
+            return move(target.row(0, 0), source.row(0, 0), extent.widthBytes * extent.height)
         }
         for slice in 0..<extent.depth {
             for row in 0..<extent.height {
-                memmove(target.row(row, slice), source.row(row, slice), extent.widthBytes)
+                move(target.row(row, slice), source.row(row, slice), extent.widthBytes)
             }
+        }
+    }
+
+    /// Moves a range, which may overlap the other.
+    private func move(_ target: UnsafeMutableRawPointer, _ source: UnsafeMutableRawPointer, _ count: Int) {
+        if abs(target - source) < count {
+            memmove(target, source, count)
+        } else if passesCaches {
+            csystem_copy_past_caches(target, source, count)
+        } else {
+            csystem_copy(target, source, count)
         }
     }
 }

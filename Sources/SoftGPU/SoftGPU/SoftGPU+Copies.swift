@@ -7,6 +7,8 @@ extension SoftGPU {
     /// Copies and sets up to this size are done by the calling thread when the stream has nothing to do: that takes
     /// less time than handing them over.
     private static let quickBytesMax = 64 << 10
+    /// Parts of this size belong to a copy that is too large for the caches.
+    private static let largePartBytes = 128 << 10
     /// Up to this size, bytes of the application are set aside when they cannot be copied at once; beyond it the call
     /// waits for its turn.
     private static let stagedBytesMax = 4 << 20
@@ -120,7 +122,8 @@ extension SoftGPU {
         _ stream: Stream, _ context: Context
     ) {
         let host = UInt64(UInt(bitPattern: source.baseAddress))
-        let direct = Copy(target, Box(packed: host, extent), extent)
+        let direct = Copy(
+            target, Box(packed: host, extent), extent, passesCaches: source.count >= Self.largePartBytes)
         if !context.keepOrder(stream), stream.performIfIdle(direct.perform) { return }
         guard source.count <= Self.stagedBytesMax else {
             let position = stream.submit(.task { withExtendedLifetime(memory) { direct.perform() } })

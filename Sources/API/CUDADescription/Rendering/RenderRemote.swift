@@ -27,7 +27,9 @@ extension DriverCall {
         var text = ""
         switch waiting {
         case .posts:
-            let tail = block.map { ", block: \($0.name)" } ?? ""
+            let stream = arguments.first { if case .used(.stream) = $0.passing { true } else { false } }
+            let tail =
+                (stream.map { ", stream: \($0.name)" } ?? "") + (block.map { ", block: \($0.name)" } ?? "")
             text += "        try post(.\(name), \(context), byteCount: \(payloadBytes)\(tail)) \(opening)\(closing)\n"
             if made != nil { text += "        return made\n" }
         case .waits:

@@ -147,7 +147,7 @@ extension RemoteDriver {
     }
 
     package func cuMemcpyDtoDAsync_v2(_ context: ContextHandle, dstDevice: CUdeviceptr, srcDevice: CUdeviceptr, byteCount: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemcpyDtoDAsync_v2, context, byteCount: 32) { frame in
+        try post(.cuMemcpyDtoDAsync_v2, context, byteCount: 32, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(srcDevice)
             frame.write(byteCount)
@@ -156,7 +156,7 @@ extension RemoteDriver {
     }
 
     package func cuMemsetD8Async(_ context: ContextHandle, dstDevice: CUdeviceptr, uc: UInt8, n: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemsetD8Async, context, byteCount: 25) { frame in
+        try post(.cuMemsetD8Async, context, byteCount: 25, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(uc)
             frame.write(n)
@@ -165,7 +165,7 @@ extension RemoteDriver {
     }
 
     package func cuMemsetD16Async(_ context: ContextHandle, dstDevice: CUdeviceptr, us: UInt16, n: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemsetD16Async, context, byteCount: 26) { frame in
+        try post(.cuMemsetD16Async, context, byteCount: 26, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(us)
             frame.write(n)
@@ -174,7 +174,7 @@ extension RemoteDriver {
     }
 
     package func cuMemsetD32Async(_ context: ContextHandle, dstDevice: CUdeviceptr, ui: UInt32, n: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemsetD32Async, context, byteCount: 28) { frame in
+        try post(.cuMemsetD32Async, context, byteCount: 28, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(ui)
             frame.write(n)
@@ -183,7 +183,7 @@ extension RemoteDriver {
     }
 
     package func cuMemsetD2D8Async(_ context: ContextHandle, dstDevice: CUdeviceptr, dstPitch: Int, uc: UInt8, width: Int, height: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemsetD2D8Async, context, byteCount: 41) { frame in
+        try post(.cuMemsetD2D8Async, context, byteCount: 41, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(dstPitch)
             frame.write(uc)
@@ -194,7 +194,7 @@ extension RemoteDriver {
     }
 
     package func cuMemsetD2D16Async(_ context: ContextHandle, dstDevice: CUdeviceptr, dstPitch: Int, us: UInt16, width: Int, height: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemsetD2D16Async, context, byteCount: 42) { frame in
+        try post(.cuMemsetD2D16Async, context, byteCount: 42, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(dstPitch)
             frame.write(us)
@@ -205,7 +205,7 @@ extension RemoteDriver {
     }
 
     package func cuMemsetD2D32Async(_ context: ContextHandle, dstDevice: CUdeviceptr, dstPitch: Int, ui: UInt32, width: Int, height: Int, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemsetD2D32Async, context, byteCount: 44) { frame in
+        try post(.cuMemsetD2D32Async, context, byteCount: 44, stream: hStream) { frame in
             frame.write(dstDevice)
             frame.write(dstPitch)
             frame.write(ui)
@@ -224,7 +224,7 @@ extension RemoteDriver {
     }
 
     package func cuMemFreeAsync(_ context: ContextHandle, dptr: CUdeviceptr, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuMemFreeAsync, context, byteCount: 16) { frame in
+        try post(.cuMemFreeAsync, context, byteCount: 16, stream: hStream) { frame in
             frame.write(dptr)
             frame.write(hStream.bits)
         }
@@ -310,7 +310,7 @@ extension RemoteDriver {
     }
 
     package func cuStreamWaitEvent(_ context: ContextHandle, hStream: StreamHandle, hEvent: EventHandle, flags: UInt32) throws(CUDAError) {
-        try post(.cuStreamWaitEvent, context, byteCount: 20) { frame in
+        try post(.cuStreamWaitEvent, context, byteCount: 20, stream: hStream) { frame in
             frame.write(hStream.bits)
             frame.write(hEvent.bits)
             frame.write(flags)
@@ -333,7 +333,7 @@ extension RemoteDriver {
     }
 
     package func cuEventRecordWithFlags(_ context: ContextHandle, hEvent: EventHandle, hStream: StreamHandle, flags: UInt32) throws(CUDAError) {
-        try post(.cuEventRecordWithFlags, context, byteCount: 20) { frame in
+        try post(.cuEventRecordWithFlags, context, byteCount: 20, stream: hStream) { frame in
             frame.write(hEvent.bits)
             frame.write(hStream.bits)
             frame.write(flags)
@@ -355,7 +355,7 @@ extension RemoteDriver {
     }
 
     package func cuGraphLaunch(_ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle) throws(CUDAError) {
-        try post(.cuGraphLaunch, context, byteCount: 16) { frame in
+        try post(.cuGraphLaunch, context, byteCount: 16, stream: hStream) { frame in
             frame.write(hGraphExec.bits)
             frame.write(hStream.bits)
         }

@@ -40,6 +40,32 @@ static inline void csystem_flush_standard_streams(void) {
     fflush(stderr);
 }
 
+/// Maps a file that consists of a head and some rings: the head, and behind it each ring twice, so that what wraps around
+/// a ring's end lies in one piece. All sizes are multiples of a page. NULL when that fails.
+void *csystem_map_rings(int descriptor, size_t head, size_t ring, size_t rings);
+
+/// Sleeps while a word of shared memory has a value, at most so many nanoseconds (less than a second).
+void csystem_futex_wait(void *word, unsigned expected, long nanoseconds);
+
+/// Wakes one that sleeps on a word of shared memory, in whichever process.
+void csystem_futex_wake(void *word);
+
+/// What a loop does that waits for another processor.
+static inline void csystem_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/// Copies between ranges that do not overlap. The C library's copies of 2 to 384 KiB use an instruction (rep movsb) that
+/// moves lines of another core's cache at a quarter of the speed of plain loads and stores.
+void csystem_copy(void *target, const void *source, size_t count);
+
+/// As csystem_copy, for a target that nobody reads soon: it does not displace what the caches hold.
+void csystem_copy_past_caches(void *target, const void *source, size_t count);
+
 /// Gives back the memory behind a part of an unnamed file; the rest keeps its place.
 void csystem_punch_hole(int descriptor, long offset, long count);
 
