@@ -50,8 +50,8 @@ private let list = CallList(
                     writer.add(UInt64.max)
                     writer.add(handle: 0xABC)
                     writer.add(Float(0.5))
-                    "kernel".withCString { writer.add($0) }
-                    long.withCString { writer.add($0) }
+                    "kernel".withCString { writer.add(Optional($0)) }
+                    long.withCString { writer.add(Optional($0)) }
                     withUnsafeMutablePointer(to: &size) { writer.add(result: $0) }
                     withUnsafeMutablePointer(to: &address) { writer.add(made: $0) }
                     writer.add(OpaquePointer(bitPattern: 16))
@@ -87,7 +87,7 @@ private let list = CallList(
 
     @Test func moreArgumentsThanARecordHoldsAreCut() throws {
         let text = String(repeating: "y", count: 300)
-        let calls = try recorded([(0, { writer in for _ in 0..<40 { text.withCString { writer.add($0) } } })])
+        let calls = try recorded([(0, { writer in for _ in 0..<40 { text.withCString { writer.add(Optional($0)) } } })])
         let call = try #require(calls.first)
         #expect(call.arguments.last == .cut)
         #expect(call.arguments.count < 8)

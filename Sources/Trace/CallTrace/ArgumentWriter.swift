@@ -5,8 +5,8 @@ import TraceFormat
 ///
 /// It never fails: what has no place any more is marked as cut. Places of results are read only after a success.
 ///
-/// SAFETY: the buffer is the recorder's for the duration of the call; pointers are those that the caller of the exported
-/// function promised to be valid.
+/// SAFETY: the buffer is the recorder's for the duration of the call; pointers are those that the caller of the
+/// exported function promised to be valid.
 package struct ArgumentWriter {
     private let start: UnsafeMutablePointer<UInt8>
     private let capacity: Int

@@ -7,8 +7,8 @@ import TraceFormat
 ///
 /// The first process of a run takes the file itself, with a lock as long as it lives; a process that finds it taken,
 /// or is a forked child, adds its number to the name. Both libraries of a process append to one file, as does a program
-/// that the process executes in its place. Whatever goes wrong ends the trace with one line on standard error, and never
-/// the program.
+/// that the process executes in its place. Whatever goes wrong ends the trace with one line on standard error, and
+/// never the program.
 final class TraceFile: @unchecked Sendable {
     private enum State {
         case unopened

@@ -27,7 +27,8 @@ func bytes(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
 
 guard let target = CommandLine.arguments.dropFirst().first.flatMap({ Target(rawValue: $0) }) else {
     let names = Target.allCases.map(\.rawValue).joined(separator: " ")
-    fputs("usage: fuzz TARGET [ARGUMENTS OF LIBFUZZER]; the targets are \(names)\n", stderr)
+    let usage = "usage: fuzz TARGET [ARGUMENTS OF LIBFUZZER]; the targets are \(names)\n"
+    _ = write(STDERR_FILENO, usage, usage.utf8.count)
     exit(64)
 }
 signal(SIGPIPE, SIG_IGN)

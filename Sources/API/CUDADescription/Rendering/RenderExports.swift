@@ -34,10 +34,10 @@ extension Function {
         let list = (method.parameters.map { escaped($0.name) } + (stream.map { ["defaultStream: \($0)"] } ?? []))
             .joined(separator: ", ")
         let entry = method.needsInit ? "answer" : "answerAlways"
-        let traced = method.tracedArguments
+        let record = method.parameters.isEmpty ? "" : ", { \(method.tracedArguments) }"
         return """
             @c public func \(symbol)(\(parameters)) -> CUresult {
-                \(entry)(.\(symbol)\(traced.isEmpty ? "" : ", { \(traced) }")) { shim throws(CUDAError) in try shim.\(method.name)(\(list)) }
+                \(entry)(.\(symbol)\(record)) { shim throws(CUDAError) in try shim.\(method.name)(\(list)) }
             }
 
             """
