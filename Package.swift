@@ -175,7 +175,7 @@ let package = Package(
             dependencies: ["Manager", "ManagerClient", "Pool", "PoolSimulation", "Scheduling", "Threads"],
             path: "Benchmarks/pool", swiftSettings: common),
         tests("HealthTests", uses: ["Health", "Pool", "Threads"]),
-        tests("PTXTests", uses: ["PTX", "KernelCompiler"]),
+        tests("PTXTests", uses: ["CSoftGPU", "PTX", "KernelCompiler"]),
         tests("ControlPathTests", uses: ["Health", "Manager", "ManagerClient", "Pool", "Scheduling", "Threads"]),
         tests(
             "DataPathTests",

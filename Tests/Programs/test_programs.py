@@ -11,7 +11,7 @@ from conftest import BITFUSION, PROGRAMS, ROOT, SOFT, environment, run
 NAMES = [
     "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
     "symbols", "device_printf", "device_assert", "precision", "streams", "managed", "threads", "two_devices", "illegal_address",
-    "per_thread", "driver_api", "graphs", "fork", "fork_first", "at_exit", "stream_values",
+    "per_thread", "driver_api", "graphs", "textures", "fork", "fork_first", "at_exit", "stream_values",
     "interprocess", "virtual_memory",
 ]
 # Programs whose source has another name or place, and what they say at the end.

@@ -34,9 +34,9 @@ final class FakeDriver: Driver {
         }
     }
 
-    private func note(_ call: String) { state.withLock { $0.calls.append(call) } }
+    func note(_ call: String) { state.withLock { $0.calls.append(call) } }
 
-    private func make<Made: Handle>(_ call: String) -> Made {
+    func make<Made: Handle>(_ call: String) -> Made {
         state.withLock { state in
             state.calls.append(call)
             state.lastHandle += 1
@@ -312,6 +312,39 @@ final class FakeDriver: Driver {
     func cuEventElapsedTime_v2(
         _ context: ContextHandle, hStart: EventHandle, hEnd: EventHandle
     ) throws(CUDAError) -> Float { 1 }
+}
+
+extension FakeDriver {
+    func cuArray3DCreate_v2(
+        _ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32,
+        flags: UInt32
+    ) throws(CUDAError) -> ArrayHandle { make("array \(width)x\(height)x\(depth)") }
+    func cuArrayDestroy(_ context: ContextHandle, hArray: ArrayHandle) throws(CUDAError) { note("end array") }
+    func cuMipmappedArrayCreate(
+        _ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32,
+        flags: UInt32, numMipmapLevels: UInt32
+    ) throws(CUDAError) -> MipmappedArrayHandle { make("array of \(numMipmapLevels) levels") }
+    func cuMipmappedArrayDestroy(
+        _ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle
+    ) throws(CUDAError) { note("end levels") }
+    func cuMipmappedArrayGetLevel(
+        _ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32
+    ) throws(CUDAError) -> ArrayHandle { make("level \(level)") }
+    /// The first object of each context is 1, as with drivers of real GPUs.
+    func cuTexObjectCreate(
+        _ context: ContextHandle, resource: TextureResource, sampler: TextureSampler, view: ResourceView?
+    ) throws(CUDAError) -> UInt64 {
+        note("texture of context \(context.bits)")
+        return 1
+    }
+    func cuTexObjectDestroy(_ context: ContextHandle, texObject: UInt64) throws(CUDAError) {
+        note("end texture \(texObject) of context \(context.bits)")
+    }
+    func cuSurfObjectCreate(_ context: ContextHandle, array: ArrayHandle) throws(CUDAError) -> UInt64 {
+        note("surface")
+        return 1
+    }
+    func cuSurfObjectDestroy(_ context: ContextHandle, surfObject: UInt64) throws(CUDAError) { note("end surface") }
 }
 
 /// The driver that the exports of this test program stand on.

@@ -427,7 +427,7 @@ private func string(_ buffer: [CChar]) -> String {
                 #expect(
                     harness.code { () throws(CUDAError) in try harness.shim.cuMemcpy2D_v2(&back, defaultStream: .legacy)
                     }
-                        == CUDA_ERROR_NOT_SUPPORTED)
+                        == CUDA_ERROR_INVALID_HANDLE)
             }
             #expect(host[..<8] == [1, 2, 2, 3, 3, 4, 6, 7])
         }

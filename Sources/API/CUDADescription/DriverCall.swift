@@ -74,6 +74,8 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case pool = "MemoryPoolHandle"
     case physicalMemory = "PhysicalMemoryHandle"
     case graph = "GraphHandle"
+    case array = "ArrayHandle"
+    case mipmappedArray = "MipmappedArrayHandle"
 
     /// The table of the session that maps the client's number to the driver's handle.
     package var table: String {
@@ -86,6 +88,8 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .pool: "pools"
         case .physicalMemory: "physicalMemory"
         case .graph: "graphs"
+        case .array: "arrays"
+        case .mipmappedArray: "mipmappedArrays"
         }
     }
 }

@@ -5,7 +5,7 @@
 /// Append only: the position is the number on the wire.
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
-    + graphCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls
+    + graphCalls + arrayCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(

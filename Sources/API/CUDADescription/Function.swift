@@ -15,6 +15,9 @@ package struct Function: Sendable {
         case conditional =
             "conditional nodes: kernels set their values through a handle that one graph of one driver knows"
         case recapture = "recapture into a graph is not offered"
+        case textureReferences =
+            "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
+        case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"
         case thirtyTwoBit = "form from before CUDA 3.2 with 32-bit device pointers and sizes"
     }
 
@@ -118,6 +121,7 @@ package struct Parameter: Sendable {
     private static let handles: Set<String> = [
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
         "CUgraphNode", "CUgraphExec", "CUuserObject", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
+        "CUmipmappedArray",
     ]
 
     private static let callbacks: Set<String> = ["CUhostFn", "CUstreamCallback", "CUoccupancyB2DSize"]

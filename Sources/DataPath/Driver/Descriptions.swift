@@ -138,19 +138,47 @@ package struct LinkInput: Sendable {
     }
 }
 
-/// A corner in device memory from which a box is copied or to which it is copied.
+/// A corner in device memory, or in an array, from which a box is copied or to which it is copied.
 package struct DeviceBox: Sendable, Equatable, BitwiseCopyable {
-    /// Address of the first byte of the box.
+    /// Address of the first byte of the box; 0 in an array.
     package var address: CUdeviceptr
     /// Bytes from one row to the next.
     package var pitch: Int
     /// Rows from one slice to the next.
     package var rows: Int
+    /// The array that the box is in, or none.
+    package var array: ArrayHandle
+    /// Where the box begins in the array: bytes in a row, row in a slice, slice or layer.
+    package var x: Int, y: Int, z: Int
 
     package init(address: CUdeviceptr, pitch: Int, rows: Int) {
         self.address = address
         self.pitch = pitch
         self.rows = rows
+        array = .none
+        (x, y, z) = (0, 0, 0)
+    }
+
+    package init(array: ArrayHandle, x: Int, y: Int, z: Int) {
+        address = 0
+        pitch = 0
+        rows = 0
+        self.array = array
+        (self.x, self.y, self.z) = (x, y, z)
+    }
+
+    package var isInArray: Bool { array != .none }
+
+    /// The part of the box that begins so many rows and slices further on.
+    package func advanced(rows count: Int, slices: Int) -> DeviceBox {
+        var box = self
+        if isInArray {
+            box.y += count
+            box.z += slices
+        } else {
+            box.address += CUdeviceptr((slices * rows + count) * pitch)
+        }
+        return box
     }
 }
 

@@ -54,3 +54,16 @@ package struct MemoryPoolHandle: Handle {
     package let bits: UInt64
     package init(bits: UInt64) { self.bits = bits }
 }
+
+package struct ArrayHandle: Handle {
+    package let bits: UInt64
+    package init(bits: UInt64) { self.bits = bits }
+
+    /// No array: ordinary memory.
+    package static var none: Self { Self(bits: 0) }
+}
+
+package struct MipmappedArrayHandle: Handle {
+    package let bits: UInt64
+    package init(bits: UInt64) { self.bits = bits }
+}

@@ -185,6 +185,12 @@ private final class HostFunctionBox: Sendable {
 
 extension CUDA_MEMCPY3D {
     mutating func set(target: DeviceBox) {
+        guard !target.isInArray else {
+            dstMemoryType = CU_MEMORYTYPE_ARRAY
+            dstArray = OpaquePointer(bitPattern: UInt(target.array.bits))
+            (dstXInBytes, dstY, dstZ) = (target.x, target.y, target.z)
+            return
+        }
         dstMemoryType = CU_MEMORYTYPE_DEVICE
         dstDevice = target.address
         dstPitch = target.pitch
@@ -192,6 +198,12 @@ extension CUDA_MEMCPY3D {
     }
 
     mutating func set(source: DeviceBox) {
+        guard !source.isInArray else {
+            srcMemoryType = CU_MEMORYTYPE_ARRAY
+            srcArray = OpaquePointer(bitPattern: UInt(source.array.bits))
+            (srcXInBytes, srcY, srcZ) = (source.x, source.y, source.z)
+            return
+        }
         srcMemoryType = CU_MEMORYTYPE_DEVICE
         srcDevice = source.address
         srcPitch = source.pitch

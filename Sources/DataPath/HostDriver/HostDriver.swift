@@ -14,6 +14,7 @@ package final class HostDriver: Driver {
     let graphFunctions: HostGraphFunctions
     /// By the driver's executable graph.
     let graphs = Mutex<[UInt64: HostGraph]>([:])
+    let textures: TextureFunctions
     private let currentContext: pthread_key_t
     /// Descriptors of memory that other workers of the machine may import.
     let descriptors = DescriptorExchange()
@@ -21,6 +22,7 @@ package final class HostDriver: Driver {
     /// Opens and initialises a driver.
     package init(path: String) throws(DriverLoadFailure) {
         let library = try DriverLibrary(path: path)
+        textures = TextureFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)
         graphFunctions = HostGraphFunctions(library)

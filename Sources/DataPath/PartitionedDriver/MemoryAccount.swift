@@ -52,6 +52,15 @@ struct MemoryAccount {
         let byteCount: Int
     }
 
+    struct Array {
+        let context: ContextHandle
+        let device: Int32
+        /// Bytes of its elements, counted as those of an allocation.
+        let byteCount: Int
+        /// What the driver took beyond that, because it keeps elements in blocks.
+        let moreBytes: Int
+    }
+
     struct Pool {
         let device: Int32
         /// The reserved bytes that are counted.
@@ -74,6 +83,8 @@ struct MemoryAccount {
     var contexts: [ContextHandle: Context] = [:]
     var allocations: [CUdeviceptr: Allocation] = [:]
     var modules: [ModuleHandle: Module] = [:]
+    var arrays: [ArrayHandle: Array] = [:]
+    var mipmappedArrays: [MipmappedArrayHandle: Array] = [:]
     var pools: [MemoryPoolHandle: Pool] = [:]
     var pendingFrees: [PendingFree] = []
     var imports: [CUdeviceptr: Import] = [:]
@@ -145,6 +156,14 @@ struct MemoryAccount {
         for (module, loaded) in modules where loaded.context == context {
             freed += loaded.byteCount
             modules[module] = nil
+        }
+        for (array, made) in arrays where made.context == context {
+            freed += shrink(by: made.byteCount, on: ended.device) + made.moreBytes
+            arrays[array] = nil
+        }
+        for (array, made) in mipmappedArrays where made.context == context {
+            freed += shrink(by: made.byteCount, on: ended.device) + made.moreBytes
+            mipmappedArrays[array] = nil
         }
         for (address, allocation) in allocations where allocation.context == context {
             _ = forget(address)

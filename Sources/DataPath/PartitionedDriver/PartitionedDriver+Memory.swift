@@ -36,7 +36,7 @@ extension PartitionedDriver {
     ) throws(CUDAError) -> CUdeviceptr {
         guard let device = account.withLock({ $0.device(of: context) }) else { throw .invalidContext }
         guard byteCount >= 0 else { throw .invalidValue }
-        guard take(byteCount, on: device) else { throw .outOfMemory }
+        guard take(byteCount, on: device) != nil else { throw .outOfMemory }
         let address: CUdeviceptr
         let taken: Int
         do throws(CUDAError) {
@@ -47,7 +47,7 @@ extension PartitionedDriver {
         }
         if taken != byteCount {
             giveBack(byteCount, on: device)
-            guard take(taken, on: device) else {
+            guard take(taken, on: device) != nil else {
                 try driver.cuMemFree_v2(context, dptr: address)
                 throw .outOfMemory
             }
@@ -59,12 +59,14 @@ extension PartitionedDriver {
     }
 
     /// Counts an allocation; before it is refused, memory that pools only keep is given back.
-    func take(_ byteCount: Int, on device: Int32) -> Bool {
+    ///
+    /// Returns what the driver will take for it, or nil when there is no room.
+    func take(_ byteCount: Int, on device: Int32) -> Int? {
         let blocks = account.withLock { $0.grow(by: byteCount, on: device) }
-        if slot.take(blocks, device: Int(device)) { return true }
-        if reclaim(on: device), slot.take(blocks, device: Int(device)) { return true }
+        if slot.take(blocks, device: Int(device)) { return blocks }
+        if reclaim(on: device), slot.take(blocks, device: Int(device)) { return blocks }
         _ = account.withLock { $0.shrink(by: byteCount, on: device) }
-        return false
+        return nil
     }
 
     func giveBack(_ byteCount: Int, on device: Int32) {

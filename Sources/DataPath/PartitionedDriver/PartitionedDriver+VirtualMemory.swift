@@ -25,7 +25,7 @@ extension PartitionedDriver {
         let number = try driverDevice(device)
         guard size > 0 else { throw .invalidValue }
         settle()
-        guard take(size, on: device) else { throw .outOfMemory }
+        guard take(size, on: device) != nil else { throw .outOfMemory }
         do throws(CUDAError) {
             let made = try driver.cuMemCreate(
                 size: size, device: number, handleTypes: handleTypes, allocFlags: allocFlags)

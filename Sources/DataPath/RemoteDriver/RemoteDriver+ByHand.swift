@@ -180,59 +180,6 @@ extension RemoteDriver {
         }
         if waits { try check(replies.wait(for: pending).status) }
     }
-
-    package func cuMemcpy3DAsync_v2(
-        _ context: ContextHandle, target: DeviceBox, source: DeviceBox, extent: Extent, stream: StreamHandle
-    ) throws(CUDAError) {
-        try post(.cuMemcpy3DAsync_v2, context, byteCount: 80, stream: stream) { frame in
-            frame.write(target)
-            frame.write(source)
-            frame.write(extent)
-            frame.write(stream.bits)
-        }
-    }
-
-    package func cuMemcpy3DHtoDAsync(
-        _ context: ContextHandle, target: DeviceBox, packed source: RawSpan, extent: Extent, stream: StreamHandle
-    ) throws(CUDAError) {
-        try post(.cuMemcpy3DHtoDAsync, context, byteCount: 56, stream: stream, block: source) { frame in
-            frame.write(target)
-            frame.write(extent)
-            frame.write(stream.bits)
-        }
-    }
-
-    package func cuMemcpy3DDtoH(
-        _ context: ContextHandle, packed target: UnsafeMutableRawBufferPointer, source: DeviceBox, extent: Extent,
-        stream: StreamHandle
-    ) throws(CUDAError) {
-        let pending = replies.begin()
-        do throws(CUDAError) {
-            try land(.cuMemcpy3DDtoH, context, byteCount: 56, into: target, pending, waits: true) { frame in
-                frame.write(source)
-                frame.write(extent)
-                frame.write(stream.bits)
-            }
-        } catch {
-            replies.leave(pending)
-            throw error
-        }
-        try check(replies.wait(for: pending).status)
-    }
-}
-
-extension FrameWriter {
-    fileprivate mutating func write(_ box: DeviceBox) {
-        write(box.address)
-        write(box.pitch)
-        write(box.rows)
-    }
-
-    fileprivate mutating func write(_ extent: Extent) {
-        write(extent.widthBytes)
-        write(extent.height)
-        write(extent.depth)
-    }
 }
 
 // Images.

@@ -91,7 +91,7 @@ extension Session {
     /// The calls in which drivers wait for work that has been enqueued.
     static let waitsForWork: Set<Call> = [
         .cuMemFree_v2, .cuModuleUnload, .cuCtxDestroy_v2, .cuDevicePrimaryCtxRelease_v2, .cuIpcGetMemHandle,
-        .cuIpcCloseMemHandle,
+        .cuIpcCloseMemHandle, .cuArrayDestroy, .cuMipmappedArrayDestroy,
     ]
 
     /// Performs a frame when the work of its context is done, so that the session can meanwhile read that a host

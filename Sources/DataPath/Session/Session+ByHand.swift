@@ -49,6 +49,8 @@ extension Session {
     func forgetStreams(of context: UInt64) {
         idleEvents[context] = nil
         orphanedWork[context] = nil
+        textures.forget(context)
+        surfaces.forget(context)
         contextOfStream = contextOfStream.filter { $0.value != context }
     }
 
@@ -156,8 +158,8 @@ extension Session {
     func perform_cuMemcpy3DAsync_v2(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {
-        let target = try request.readBox()
-        let source = try request.readBox()
+        let target = try readBox(&request)
+        let source = try readBox(&request)
         let extent = try request.readExtent()
         let stream = try request.read(UInt64.self)
         try request.finish()
@@ -169,7 +171,7 @@ extension Session {
     func perform_cuMemcpy3DHtoDAsync(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {
-        let target = try request.readBox()
+        let target = try readBox(&request)
         let extent = try request.readExtent()
         let stream = try request.read(UInt64.self)
         let source = try request.readBlock()

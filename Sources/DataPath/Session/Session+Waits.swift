@@ -159,7 +159,7 @@ extension Session {
     func perform_cuMemcpy3DDtoH(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {
-        let source = try request.readBox()
+        let source = try readBox(&request)
         let extent = try request.readExtent()
         let stream = try request.read(UInt64.self)
         try request.finish()
@@ -191,11 +191,6 @@ extension Session {
 }
 
 extension WireReader {
-    @_lifetime(self: copy self)
-    mutating func readBox() throws(WireError) -> DeviceBox {
-        DeviceBox(address: try read(CUdeviceptr.self), pitch: try read(Int.self), rows: try read(Int.self))
-    }
-
     @_lifetime(self: copy self)
     mutating func readExtent() throws(WireError) -> Extent {
         let extent = Extent(widthBytes: try read(Int.self), height: try read(Int.self), depth: try read(Int.self))

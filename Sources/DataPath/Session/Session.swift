@@ -37,6 +37,13 @@ package final class Session {
     var pools = HandleTable<MemoryPoolHandle>()
     var physicalMemory = HandleTable<PhysicalMemoryHandle>()
     var graphs = HandleTable<GraphHandle>()
+    var arrays = HandleTable<ArrayHandle>()
+    var mipmappedArrays = HandleTable<MipmappedArrayHandle>()
+    /// The client's numbers of the levels that it has asked for, by the number of the mipmapped array.
+    var levelsOfMipmappedArray: [UInt64: [UInt64]] = [:]
+    /// Texture and surface objects that the client has made, by the number of their context.
+    var textures = ObjectValues()
+    var surfaces = ObjectValues()
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 

@@ -7,6 +7,7 @@ struct BoxSide {
     var memoryType: CUmemorytype
     var host: CUdeviceptr
     var device: CUdeviceptr
+    var array: OpaquePointer?
     /// Where the box begins: bytes in a row, row in a slice, slice.
     var x: Int, y: Int, z: Int
     /// Bytes from row to row; 0 where the rows are as long as the box.
@@ -24,7 +25,7 @@ struct PlacedBox {
 
     /// Whether the rows and slices of a box of this size follow each other without gaps.
     func isContiguous(_ extent: Extent) -> Bool {
-        (extent.height * extent.depth == 1 || corner.pitch == extent.widthBytes)
+        !corner.isInArray && (extent.height * extent.depth == 1 || corner.pitch == extent.widthBytes)
             && (extent.depth == 1 || corner.rows == extent.height)
     }
 }
@@ -38,7 +39,7 @@ extension Shim {
         case CU_MEMORYTYPE_HOST: (base, demand) = (box.host, .anything)
         case CU_MEMORYTYPE_DEVICE: (base, demand) = (box.device, .known)
         case CU_MEMORYTYPE_UNIFIED: (base, demand) = (box.device, .anything)
-        case CU_MEMORYTYPE_ARRAY: throw .notSupported
+        case CU_MEMORYTYPE_ARRAY: return try placeInArray(box, extent)
         default: throw .invalidValue
         }
         let pitch = box.pitch == 0 ? extent.widthBytes : box.pitch
@@ -55,6 +56,19 @@ extension Shim {
         return PlacedBox(
             side: try side(address, last, demand), corner: DeviceBox(address: address, pitch: pitch, rows: rows),
             byteCount: last)
+    }
+
+    /// A box in an array: all of it lies inside, and begins and ends with whole elements.
+    private func placeInArray(_ box: BoxSide, _ extent: Extent) throws(CUDAError) -> PlacedBox {
+        let array = try arrays.object(box.array)
+        guard let size = array.shape.extent, let elementBytes = array.shape.elementBytes, box.x >= 0, box.y >= 0,
+            box.z >= 0, box.x % elementBytes == 0, extent.widthBytes % elementBytes == 0,
+            extent.widthBytes <= size.widthBytes, box.x <= size.widthBytes - extent.widthBytes,
+            extent.height <= size.height, box.y <= size.height - extent.height, extent.depth <= size.depth,
+            box.z <= size.depth - extent.depth
+        else { throw .invalidValue }
+        return PlacedBox(
+            side: .device, corner: DeviceBox(array: array.handle, x: box.x, y: box.y, z: box.z), byteCount: 0)
     }
 
     private func offset(x: Int, y: Int, z: Int, pitch: Int, rows: Int) throws(CUDAError) -> Int {

@@ -9,6 +9,7 @@ enum HandleClass: UInt64 {
     case context = 1
     case module, function, library, kernel, stream, event, pool, link
     case graph, graphNode, executableGraph, userObject, physicalMemory
+    case array, mipmappedArray
 }
 
 /// Objects of one class behind numbers that an application can only pass back.

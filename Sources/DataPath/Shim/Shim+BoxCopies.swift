@@ -47,10 +47,10 @@ extension Shim {
         try copyBox(
             BoxSide(
                 memoryType: copy.dstMemoryType, host: Self.address(copy.dstHost), device: copy.dstDevice,
-                x: copy.dstXInBytes, y: copy.dstY, z: 0, pitch: copy.dstPitch, height: 0),
+                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: 0, pitch: copy.dstPitch, height: 0),
             BoxSide(
                 memoryType: copy.srcMemoryType, host: Self.address(copy.srcHost), device: copy.srcDevice,
-                x: copy.srcXInBytes, y: copy.srcY, z: 0, pitch: copy.srcPitch, height: 0),
+                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: 0, pitch: copy.srcPitch, height: 0),
             Extent(widthBytes: copy.WidthInBytes, height: copy.Height, depth: 1), stream, isAsync: isAsync)
     }
 
@@ -61,10 +61,12 @@ extension Shim {
         try copyBox(
             BoxSide(
                 memoryType: copy.dstMemoryType, host: Self.address(copy.dstHost), device: copy.dstDevice,
-                x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch, height: copy.dstHeight),
+                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch,
+                height: copy.dstHeight),
             BoxSide(
                 memoryType: copy.srcMemoryType, host: Self.address(copy.srcHost), device: copy.srcDevice,
-                x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch, height: copy.srcHeight),
+                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch,
+                height: copy.srcHeight),
             Extent(widthBytes: copy.WidthInBytes, height: copy.Height, depth: copy.Depth), stream, isAsync: isAsync)
     }
 
@@ -76,14 +78,16 @@ extension Shim {
         try copyBox(
             BoxSide(
                 memoryType: copy.dstMemoryType, host: Self.address(copy.dstHost), device: copy.dstDevice,
-                x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch, height: copy.dstHeight),
+                array: copy.dstArray, x: copy.dstXInBytes, y: copy.dstY, z: copy.dstZ, pitch: copy.dstPitch,
+                height: copy.dstHeight),
             BoxSide(
                 memoryType: copy.srcMemoryType, host: Self.address(copy.srcHost), device: copy.srcDevice,
-                x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch, height: copy.srcHeight),
+                array: copy.srcArray, x: copy.srcXInBytes, y: copy.srcY, z: copy.srcZ, pitch: copy.srcPitch,
+                height: copy.srcHeight),
             Extent(widthBytes: copy.WidthInBytes, height: copy.Height, depth: copy.Depth), stream, isAsync: isAsync)
     }
 
-    private func copyBox(
+    func copyBox(
         _ targetSide: BoxSide, _ sourceSide: BoxSide, _ extent: Extent, _ stream: StreamTarget, isAsync: Bool
     ) throws(CUDAError) {
         guard extent.widthBytes >= 0, extent.height >= 0, extent.depth >= 0, let byteCount = extent.byteCount else {
@@ -93,6 +97,7 @@ extension Shim {
         let target = try place(targetSide, extent)
         let source = try place(sourceSide, extent)
         if let captured = stream.capturing {
+            try refuseArrays(target, source)
             var description = CUDA_MEMCPY3D()
             description.set(target: targetSide, source: sourceSide, extent)
             let work = CopyWork(
@@ -118,6 +123,7 @@ extension Shim {
     }
 
     private func onDevice(_ box: PlacedBox) -> PlacedBox {
+        guard !box.corner.isInArray else { return box }
         var box = box
         box.corner.address = deviceAddress(box.corner.address)
         return box

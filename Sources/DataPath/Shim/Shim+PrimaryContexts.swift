@@ -76,6 +76,10 @@ extension Shim {
         for library in libraries.all { library.forget(context) }
         _ = streams.removeAll { $0.context === context }
         _ = events.removeAll { $0.context === context }
+        _ = arrays.removeAll { $0.context === context }
+        _ = mipmappedArrays.removeAll { $0.context === context }
+        textures.withLock { $0 = $0.filter { $0.key.context != context.bits } }
+        surfaces.withLock { $0 = $0.filter { $0.key.context != context.bits } }
         shared.removeAll(ofContext: context.bits)
         memory.removeAll(ofContext: context.bits)
     }

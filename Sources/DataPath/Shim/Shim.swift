@@ -40,6 +40,11 @@ final class Shim: Sendable {
     let prohibitingCaptures = Atomic<Int>(0)
     /// Captured streams that wait for a legacy default stream.
     let blockingCaptures = Atomic<Int>(0)
+    let arrays = HandleTable<DeviceArray>(.array)
+    let mipmappedArrays = HandleTable<MipmappedArray>(.mipmappedArray)
+    /// The application's texture and surface objects, which are the driver's values.
+    let textures = Mutex<[ObjectKey: TextureObject]>([:])
+    let surfaces = Mutex<[ObjectKey: SurfaceObject]>([:])
 
     let storage = ContextLocalStorage()
     let memory: AddressMap

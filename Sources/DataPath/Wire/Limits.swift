@@ -9,6 +9,9 @@ package enum Limits {
     /// Copies are cut into frames of this many bytes: few enough to stay in a core's cache between the socket and the
     /// driver, enough that a system call moves much.
     package static let copyFrameBytes = 512 << 10
+    /// Copies of boxes are cut into frames of at most this many bytes: few waits for a large box, and less than a reply
+    /// may have.
+    package static let boxFrameBytes = 4 << 20
     /// The largest small reply; copies are replies of ``copyFrameBytes``.
     package static let replyBytesMax = 64 << 20
     /// Handles of one kind in one session.

@@ -35,3 +35,12 @@ void sg_block_begin(struct sg_block *block);
 // Answers those of the warp's waiting lanes whose partners are all there. Returns the lanes that are ready again.
 // Called when no lane of the warp can run without it.
 uint32_t sg_warp_resolve(struct sg_block *block, uint32_t warp, uint32_t waiting);
+
+// CU_TRSF_* flags and CUaddress_mode.
+enum {
+    SG_READ_AS_INTEGER = 1,
+    SG_NORMALIZED_COORDINATES = 2,
+    SG_SRGB = 0x10,
+    SG_SEAMLESS_CUBE = 0x40,
+};
+enum { SG_ADDRESS_WRAP = 0, SG_ADDRESS_CLAMP, SG_ADDRESS_MIRROR, SG_ADDRESS_BORDER };

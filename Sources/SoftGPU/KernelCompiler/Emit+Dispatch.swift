@@ -59,6 +59,15 @@ extension KernelEmitter {
         case "trap", "brkpt": emitTrap()
         case "nanosleep": try emitSleep(i)
 
+        // Textures and surfaces.
+        case "tex": try emitTexture(i)
+        case "tld4": try emitGather(i)
+        case "txq": try emitQuery(i, isSurface: false)
+        case "suq": try emitQuery(i, isSurface: true)
+        case "suld": try emitSurfaceLoad(i)
+        case "sust": try emitSurfaceStore(i)
+        case "sured": try emitSurfaceReduction(i)
+
         // Threads together.
         case "bar", "barrier": try emitBarrier(i)
         case "shfl": try emitShuffle(i)

@@ -50,7 +50,11 @@ extension Parser {
         case .punctuation:
             if reader.take("-") { return try parseNumber(isNegative: true) }
             if reader.take("!") { return .not(try parseOperand(&body, depth: depth + 1)) }
-            if reader.take("{") { return .vector(try parseOperands(until: "}", &body, depth)) }
+            if reader.take("{") {
+                let vector = Operand.vector(try parseOperands(until: "}", &body, depth))
+                guard reader.take("|") else { return vector }
+                return .pair(vector, try parseNamed(&body))
+            }
             if reader.take("(") { return .list(try parseOperands(until: ")", &body, depth)) }
             if reader.take("[") { return try parseAddress(&body, depth) }
             throw reader.unexpected("an operand")

@@ -9,6 +9,12 @@ struct Box: Sendable {
     let rowBytes: Int
     let sliceBytes: Int
 
+    init(address: UInt64, rowBytes: Int, sliceBytes: Int) {
+        self.address = address
+        self.rowBytes = rowBytes
+        self.sliceBytes = sliceBytes
+    }
+
     /// Bytes in one piece.
     init(_ address: UInt64) {
         self.address = address

@@ -39,11 +39,13 @@ struct DeviceProfile: Sendable {
     /// The value of each CUdevice_attribute by its number; those that are not listed are 0, "no" or "none".
     var attributes: [Int32] {
         var values = [Int32](repeating: 0, count: DeviceDescription.attributeCount)
-        for (attribute, value) in execution + memory + identity + abilities { values[Int(attribute.rawValue)] = value }
+        for (attribute, value) in execution + memory + identity + abilities + Self.textureSizes {
+            values[Int(attribute.rawValue)] = value
+        }
         return values
     }
 
-    private typealias Values = [(CUdevice_attribute, Int32)]
+    typealias Values = [(CUdevice_attribute, Int32)]
 
     private var execution: Values {
         [

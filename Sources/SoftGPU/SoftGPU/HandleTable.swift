@@ -10,7 +10,7 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     /// The kinds of handles, as they stand in the top 8 bits.
     enum Kind: UInt64 {
         case context = 1
-        case module, function, stream, event, pool, graph, physicalMemory
+        case module, function, stream, event, pool, graph, physicalMemory, array, mipmappedArray
     }
 
     private struct Slot {

@@ -83,6 +83,9 @@ extension SoftGPU {
         for module in modules.removeAll(where: { $0.context == context.bits }) {
             module.unload()
         }
+        images.removeAll(of: context.bits)
+        arrays.removeAll { $0.context == context.bits }
+        mipmappedArrays.removeAll { $0.context == context.bits }
         for entry in memoryMap.removeAll(where: { $0.context == context.bits }) {
             if case .pool(let pool) = entry.owner, let allocation = entry.allocation as? Allocation {
                 pool.release(allocation)

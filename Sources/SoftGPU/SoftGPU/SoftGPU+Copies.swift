@@ -108,6 +108,7 @@ extension SoftGPU {
     }
 
     func box(_ box: DeviceBox, _ extent: Extent) throws(CUDAError) -> (Box, any MemoryHolder) {
+        if box.isInArray { return try arrayBox(box, extent) }
         var span = 0
         guard let found = Box(box, extent, span: &span) else { throw .invalidValue }
         return (found, try memoryMap.allocation(at: UInt64(box.address), byteCount: span))

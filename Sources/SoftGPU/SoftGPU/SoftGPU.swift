@@ -24,6 +24,9 @@ package final class SoftGPU: Driver {
     let virtualMemory = VirtualMemory()
     let imports = Mutex<[ShareableHandle: Import]>([:])
     let graphs = HandleTable<PlannedGraph>(.graph)
+    let arrays = HandleTable<ArrayMemory>(.array)
+    let mipmappedArrays = HandleTable<MipmappedArrayMemory>(.mipmappedArray)
+    let images = ImageList()
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 

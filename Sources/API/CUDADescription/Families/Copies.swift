@@ -24,17 +24,28 @@ let copiesFunctions: [Function] = [
         "cuMemcpyAsync", 4000,
         "CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream", perThread: .ptsz(7000)),
     Function("cuMemcpyAtoA", 2000, absent: .thirtyTwoBit),
-    Function("cuMemcpyAtoA_v2", 3020, absent: .later, perThread: .ptds(7000)),
+    Function(
+        "cuMemcpyAtoA_v2", 3020,
+        "CUarray dstArray, size_t dstOffset, CUarray srcArray, size_t srcOffset, size_t ByteCount",
+        perThread: .ptds(7000)),
     Function("cuMemcpyAtoD", 2000, absent: .thirtyTwoBit),
-    Function("cuMemcpyAtoD_v2", 3020, absent: .later, perThread: .ptds(7000)),
+    Function(
+        "cuMemcpyAtoD_v2", 3020,
+        "CUdeviceptr dstDevice, CUarray srcArray, size_t srcOffset, size_t ByteCount", perThread: .ptds(7000)),
     Function("cuMemcpyAtoH", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpyAtoHAsync", 2000, absent: .thirtyTwoBit),
-    Function("cuMemcpyAtoHAsync_v2", 3020, absent: .later, perThread: .ptsz(7000)),
-    Function("cuMemcpyAtoH_v2", 3020, absent: .later, perThread: .ptds(7000)),
+    Function(
+        "cuMemcpyAtoHAsync_v2", 3020,
+        "void *dstHost, CUarray srcArray, size_t srcOffset, size_t ByteCount, CUstream hStream", perThread: .ptsz(7000)),
+    Function(
+        "cuMemcpyAtoH_v2", 3020,
+        "void *dstHost, CUarray srcArray, size_t srcOffset, size_t ByteCount", perThread: .ptds(7000)),
     Function("cuMemcpyBatchAsync", 12080, absent: .later, perThread: .ptsz(12080)),
     Function("cuMemcpyBatchAsync_v2", 13000, absent: .later, perThread: .ptsz(13000)),
     Function("cuMemcpyDtoA", 2000, absent: .thirtyTwoBit),
-    Function("cuMemcpyDtoA_v2", 3020, absent: .later, perThread: .ptds(7000)),
+    Function(
+        "cuMemcpyDtoA_v2", 3020,
+        "CUarray dstArray, size_t dstOffset, CUdeviceptr srcDevice, size_t ByteCount", perThread: .ptds(7000)),
     Function("cuMemcpyDtoD", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpyDtoDAsync", 3000, absent: .thirtyTwoBit),
     Function(
@@ -53,8 +64,13 @@ let copiesFunctions: [Function] = [
         "void *dstHost, CUdeviceptr srcDevice, size_t ByteCount", perThread: .ptds(7000)),
     Function("cuMemcpyHtoA", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpyHtoAAsync", 2000, absent: .thirtyTwoBit),
-    Function("cuMemcpyHtoAAsync_v2", 3020, absent: .later, perThread: .ptsz(7000)),
-    Function("cuMemcpyHtoA_v2", 3020, absent: .later, perThread: .ptds(7000)),
+    Function(
+        "cuMemcpyHtoAAsync_v2", 3020,
+        "CUarray dstArray, size_t dstOffset, const void *srcHost, size_t ByteCount, CUstream hStream",
+        perThread: .ptsz(7000)),
+    Function(
+        "cuMemcpyHtoA_v2", 3020,
+        "CUarray dstArray, size_t dstOffset, const void *srcHost, size_t ByteCount", perThread: .ptds(7000)),
     Function("cuMemcpyHtoD", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpyHtoDAsync", 2000, absent: .thirtyTwoBit),
     Function(

@@ -22,7 +22,8 @@ package let partitionedByHand: Set<String> = [
     "cuStreamSynchronize", "cuEventSynchronize", "cuEventDestroy_v2", "cuIpcGetMemHandle", "cuIpcOpenMemHandle_v2",
     "cuIpcCloseMemHandle", "cuIpcGetEventHandle", "cuIpcOpenEventHandle", "cuGraphInstantiate", "cuGraphExecDestroy",
     "cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemGetAllocationGranularity",
-    "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle",
+    "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle", "cuArray3DCreate_v2", "cuArrayDestroy",
+    "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy",
 ]
 
 extension DriverCall {

@@ -59,11 +59,15 @@ extension DriverCall {
             lines.append(call)
         }
         if made?.kind == .stream { lines.append("contextOfStream[made] = frame.context") }
+        if name == "cuMipmappedArrayGetLevel" {
+            lines.append("levelsOfMipmappedArray[hMipmappedArray, default: []].append(made)")
+        }
         if name == "cuDevicePrimaryCtxRetain" { lines.append("primaryContexts[dev] = try contexts.driverHandle(made)") }
         for argument in arguments {
             guard case .ended(let kind) = argument.passing else { continue }
             lines.append("\(kind.table).remove(\(argument.name))")
             if kind == .context { lines.append("forgetStreams(of: \(argument.name))") }
+            if kind == .mipmappedArray { lines.append("forgetLevels(of: \(argument.name))") }
             if kind == .stream { lines.append("contextOfStream[\(argument.name)] = nil") }
         }
         return lines.map { "            \($0)\n" }.joined()

@@ -214,6 +214,33 @@ package protocol Driver: Sendable {
     /// Ends an executable graph; what was launched goes on to its end.
     func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError)
 
+    /// Makes an array: sizes in elements, `format` a CUarray_format, `flags` of CUDA_ARRAY3D.
+    func cuArray3DCreate_v2(_ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32, flags: UInt32) throws(CUDAError) -> ArrayHandle
+
+    /// Ends an array after the work that uses it.
+    func cuArrayDestroy(_ context: ContextHandle, hArray: ArrayHandle) throws(CUDAError)
+
+    /// Makes an array with smaller ones of half its size each, down to the number of levels.
+    func cuMipmappedArrayCreate(_ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32, flags: UInt32, numMipmapLevels: UInt32) throws(CUDAError) -> MipmappedArrayHandle
+
+    /// Ends a mipmapped array and its levels, after the work that uses them.
+    func cuMipmappedArrayDestroy(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle) throws(CUDAError)
+
+    /// One level of a mipmapped array, as an array that ends with it; always the same.
+    func cuMipmappedArrayGetLevel(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32) throws(CUDAError) -> ArrayHandle
+
+    /// Makes a texture object, the value that kernels get.
+    func cuTexObjectCreate(_ context: ContextHandle, resource: TextureResource, sampler: TextureSampler, view: ResourceView?) throws(CUDAError) -> UInt64
+
+    /// Ends a texture object.
+    func cuTexObjectDestroy(_ context: ContextHandle, texObject: UInt64) throws(CUDAError)
+
+    /// Makes a surface object of an array, the value that kernels get.
+    func cuSurfObjectCreate(_ context: ContextHandle, array: ArrayHandle) throws(CUDAError) -> UInt64
+
+    /// Ends a surface object.
+    func cuSurfObjectDestroy(_ context: ContextHandle, surfObject: UInt64) throws(CUDAError)
+
     /// Enqueues writes of values and waits for them, in this order.
     func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]) throws(CUDAError)
 

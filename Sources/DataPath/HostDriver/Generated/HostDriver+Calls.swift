@@ -50,6 +50,9 @@ struct HostFunctions: Sendable {
     let cuEventQuery: (@convention(c) (UInt64) -> CUresult)?
     let cuEventSynchronize: (@convention(c) (UInt64) -> CUresult)?
     let cuEventElapsedTime_v2: (@convention(c) (UnsafeMutablePointer<Float>?, UInt64, UInt64) -> CUresult)?
+    let cuArrayDestroy: (@convention(c) (UInt64) -> CUresult)?
+    let cuMipmappedArrayDestroy: (@convention(c) (UInt64) -> CUresult)?
+    let cuMipmappedArrayGetLevel: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt64, UInt32) -> CUresult)?
     let cuFlushGPUDirectRDMAWrites: (@convention(c) (UInt32, UInt32) -> CUresult)?
     let cuIpcCloseMemHandle: (@convention(c) (CUdeviceptr) -> CUresult)?
     let cuMemAddressReserve: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, Int, Int, CUdeviceptr, UInt64) -> CUresult)?
@@ -102,6 +105,9 @@ struct HostFunctions: Sendable {
         cuEventQuery = library.function("cuEventQuery")
         cuEventSynchronize = library.function("cuEventSynchronize")
         cuEventElapsedTime_v2 = library.function("cuEventElapsedTime_v2")
+        cuArrayDestroy = library.function("cuArrayDestroy")
+        cuMipmappedArrayDestroy = library.function("cuMipmappedArrayDestroy")
+        cuMipmappedArrayGetLevel = library.function("cuMipmappedArrayGetLevel")
         cuFlushGPUDirectRDMAWrites = library.function("cuFlushGPUDirectRDMAWrites")
         cuIpcCloseMemHandle = library.function("cuIpcCloseMemHandle")
         cuMemAddressReserve = library.function("cuMemAddressReserve")
@@ -402,6 +408,26 @@ extension HostDriver {
         var pMilliseconds: Float = 0
         try check(function(&pMilliseconds, hStart.bits, hEnd.bits))
         return pMilliseconds
+    }
+
+    package func cuArrayDestroy(_ context: ContextHandle, hArray: ArrayHandle) throws(CUDAError) {
+        guard let function = functions.cuArrayDestroy else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(hArray.bits))
+    }
+
+    package func cuMipmappedArrayDestroy(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle) throws(CUDAError) {
+        guard let function = functions.cuMipmappedArrayDestroy else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(hMipmappedArray.bits))
+    }
+
+    package func cuMipmappedArrayGetLevel(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32) throws(CUDAError) -> ArrayHandle {
+        guard let function = functions.cuMipmappedArrayGetLevel else { throw .notSupported }
+        try makeCurrent(context)
+        var made: UInt64 = 0
+        try check(function(&made, hMipmappedArray.bits, level))
+        return ArrayHandle(bits: made)
     }
 
     package func cuFlushGPUDirectRDMAWrites(_ context: ContextHandle, target: UInt32, scope: UInt32) throws(CUDAError) {

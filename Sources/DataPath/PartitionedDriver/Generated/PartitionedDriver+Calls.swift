@@ -161,6 +161,26 @@ extension PartitionedDriver {
         try driver.cuGraphLaunch(context, hGraphExec: hGraphExec, hStream: hStream)
     }
 
+    package func cuMipmappedArrayGetLevel(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32) throws(CUDAError) -> ArrayHandle {
+        try driver.cuMipmappedArrayGetLevel(context, hMipmappedArray: hMipmappedArray, level: level)
+    }
+
+    package func cuTexObjectCreate(_ context: ContextHandle, resource: TextureResource, sampler: TextureSampler, view: ResourceView?) throws(CUDAError) -> UInt64 {
+        try driver.cuTexObjectCreate(context, resource: resource, sampler: sampler, view: view)
+    }
+
+    package func cuTexObjectDestroy(_ context: ContextHandle, texObject: UInt64) throws(CUDAError) {
+        try driver.cuTexObjectDestroy(context, texObject: texObject)
+    }
+
+    package func cuSurfObjectCreate(_ context: ContextHandle, array: ArrayHandle) throws(CUDAError) -> UInt64 {
+        try driver.cuSurfObjectCreate(context, array: array)
+    }
+
+    package func cuSurfObjectDestroy(_ context: ContextHandle, surfObject: UInt64) throws(CUDAError) {
+        try driver.cuSurfObjectDestroy(context, surfObject: surfObject)
+    }
+
     package func cuStreamBatchMemOp_v2(_ context: ContextHandle, stream: StreamHandle, operations: [StreamMemoryOperation]) throws(CUDAError) {
         try driver.cuStreamBatchMemOp_v2(context, stream: stream, operations: operations)
     }

@@ -367,6 +367,57 @@ extension RemoteDriver {
         }
     }
 
+    package func cuArray3DCreate_v2(_ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32, flags: UInt32) throws(CUDAError) -> ArrayHandle {
+        let made = ArrayHandle(bits: newHandle())
+        _ = try call(.cuArray3DCreate_v2, context, byteCount: 44) { frame in
+            frame.write(made.bits)
+            frame.write(width)
+            frame.write(height)
+            frame.write(depth)
+            frame.write(format)
+            frame.write(numChannels)
+            frame.write(flags)
+        }
+        return made
+    }
+
+    package func cuArrayDestroy(_ context: ContextHandle, hArray: ArrayHandle) throws(CUDAError) {
+        try post(.cuArrayDestroy, context, byteCount: 8) { frame in
+            frame.write(hArray.bits)
+        }
+    }
+
+    package func cuMipmappedArrayCreate(_ context: ContextHandle, width: Int, height: Int, depth: Int, format: UInt32, numChannels: UInt32, flags: UInt32, numMipmapLevels: UInt32) throws(CUDAError) -> MipmappedArrayHandle {
+        let made = MipmappedArrayHandle(bits: newHandle())
+        _ = try call(.cuMipmappedArrayCreate, context, byteCount: 48) { frame in
+            frame.write(made.bits)
+            frame.write(width)
+            frame.write(height)
+            frame.write(depth)
+            frame.write(format)
+            frame.write(numChannels)
+            frame.write(flags)
+            frame.write(numMipmapLevels)
+        }
+        return made
+    }
+
+    package func cuMipmappedArrayDestroy(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle) throws(CUDAError) {
+        try post(.cuMipmappedArrayDestroy, context, byteCount: 8) { frame in
+            frame.write(hMipmappedArray.bits)
+        }
+    }
+
+    package func cuMipmappedArrayGetLevel(_ context: ContextHandle, hMipmappedArray: MipmappedArrayHandle, level: UInt32) throws(CUDAError) -> ArrayHandle {
+        let made = ArrayHandle(bits: newHandle())
+        _ = try call(.cuMipmappedArrayGetLevel, context, byteCount: 20) { frame in
+            frame.write(made.bits)
+            frame.write(hMipmappedArray.bits)
+            frame.write(level)
+        }
+        return made
+    }
+
     package func cuStreamSetAttribute(_ context: ContextHandle, hStream: StreamHandle, attr: UInt32, value: RawSpan) throws(CUDAError) {
         try post(.cuStreamSetAttribute, context, byteCount: 12, stream: hStream, block: value) { frame in
             frame.write(hStream.bits)

@@ -321,6 +321,53 @@ extension Session {
             try request.finish()
             try driver.cuGraphExecDestroy(contexts.driverHandle(frame.context), hGraphExec: graphs.driverHandle(hGraphExec))
             graphs.remove(hGraphExec)
+        case .cuArray3DCreate_v2:
+            let made = try request.read(UInt64.self)
+            let width = try request.read(Int.self)
+            let height = try request.read(Int.self)
+            let depth = try request.read(Int.self)
+            let format = try request.read(UInt32.self)
+            let numChannels = try request.read(UInt32.self)
+            let flags = try request.read(UInt32.self)
+            try request.finish()
+            try arrays.insert(made, driver.cuArray3DCreate_v2(contexts.driverHandle(frame.context), width: width, height: height, depth: depth, format: format, numChannels: numChannels, flags: flags))
+        case .cuArrayDestroy:
+            let hArray = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuArrayDestroy(contexts.driverHandle(frame.context), hArray: arrays.driverHandle(hArray))
+            arrays.remove(hArray)
+        case .cuMipmappedArrayCreate:
+            let made = try request.read(UInt64.self)
+            let width = try request.read(Int.self)
+            let height = try request.read(Int.self)
+            let depth = try request.read(Int.self)
+            let format = try request.read(UInt32.self)
+            let numChannels = try request.read(UInt32.self)
+            let flags = try request.read(UInt32.self)
+            let numMipmapLevels = try request.read(UInt32.self)
+            try request.finish()
+            try mipmappedArrays.insert(made, driver.cuMipmappedArrayCreate(contexts.driverHandle(frame.context), width: width, height: height, depth: depth, format: format, numChannels: numChannels, flags: flags, numMipmapLevels: numMipmapLevels))
+        case .cuMipmappedArrayDestroy:
+            let hMipmappedArray = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuMipmappedArrayDestroy(contexts.driverHandle(frame.context), hMipmappedArray: mipmappedArrays.driverHandle(hMipmappedArray))
+            mipmappedArrays.remove(hMipmappedArray)
+            forgetLevels(of: hMipmappedArray)
+        case .cuMipmappedArrayGetLevel:
+            let made = try request.read(UInt64.self)
+            let hMipmappedArray = try request.read(UInt64.self)
+            let level = try request.read(UInt32.self)
+            try request.finish()
+            try arrays.insert(made, driver.cuMipmappedArrayGetLevel(contexts.driverHandle(frame.context), hMipmappedArray: mipmappedArrays.driverHandle(hMipmappedArray), level: level))
+            levelsOfMipmappedArray[hMipmappedArray, default: []].append(made)
+        case .cuTexObjectCreate:
+            try perform_cuTexObjectCreate(frame, &request, &reply)
+        case .cuTexObjectDestroy:
+            try perform_cuTexObjectDestroy(frame, &request, &reply)
+        case .cuSurfObjectCreate:
+            try perform_cuSurfObjectCreate(frame, &request, &reply)
+        case .cuSurfObjectDestroy:
+            try perform_cuSurfObjectDestroy(frame, &request, &reply)
         case .cuStreamBatchMemOp_v2:
             try perform_cuStreamBatchMemOp_v2(frame, &request, &reply)
         case .cuStreamSetAttribute:

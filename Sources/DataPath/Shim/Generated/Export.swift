@@ -962,24 +962,24 @@ let exportList = CallList(driver: """
     cuMemcpyAsync dst src ByteCount hStream
     cuMemcpyAsync_ptsz dst src ByteCount hStream
     cuMemcpyAtoA
-    cuMemcpyAtoA_v2
-    cuMemcpyAtoA_v2_ptds
+    cuMemcpyAtoA_v2 dstArray dstOffset srcArray srcOffset ByteCount
+    cuMemcpyAtoA_v2_ptds dstArray dstOffset srcArray srcOffset ByteCount
     cuMemcpyAtoD
-    cuMemcpyAtoD_v2
-    cuMemcpyAtoD_v2_ptds
+    cuMemcpyAtoD_v2 dstDevice srcArray srcOffset ByteCount
+    cuMemcpyAtoD_v2_ptds dstDevice srcArray srcOffset ByteCount
     cuMemcpyAtoH
     cuMemcpyAtoHAsync
-    cuMemcpyAtoHAsync_v2
-    cuMemcpyAtoHAsync_v2_ptsz
-    cuMemcpyAtoH_v2
-    cuMemcpyAtoH_v2_ptds
+    cuMemcpyAtoHAsync_v2 dstHost srcArray srcOffset ByteCount hStream
+    cuMemcpyAtoHAsync_v2_ptsz dstHost srcArray srcOffset ByteCount hStream
+    cuMemcpyAtoH_v2 dstHost srcArray srcOffset ByteCount
+    cuMemcpyAtoH_v2_ptds dstHost srcArray srcOffset ByteCount
     cuMemcpyBatchAsync
     cuMemcpyBatchAsync_ptsz
     cuMemcpyBatchAsync_v2
     cuMemcpyBatchAsync_v2_ptsz
     cuMemcpyDtoA
-    cuMemcpyDtoA_v2
-    cuMemcpyDtoA_v2_ptds
+    cuMemcpyDtoA_v2 dstArray dstOffset srcDevice ByteCount
+    cuMemcpyDtoA_v2_ptds dstArray dstOffset srcDevice ByteCount
     cuMemcpyDtoD
     cuMemcpyDtoDAsync
     cuMemcpyDtoDAsync_v2 dstDevice srcDevice ByteCount hStream
@@ -994,10 +994,10 @@ let exportList = CallList(driver: """
     cuMemcpyDtoH_v2_ptds dstHost srcDevice ByteCount
     cuMemcpyHtoA
     cuMemcpyHtoAAsync
-    cuMemcpyHtoAAsync_v2
-    cuMemcpyHtoAAsync_v2_ptsz
-    cuMemcpyHtoA_v2
-    cuMemcpyHtoA_v2_ptds
+    cuMemcpyHtoAAsync_v2 dstArray dstOffset srcHost ByteCount hStream
+    cuMemcpyHtoAAsync_v2_ptsz dstArray dstOffset srcHost ByteCount hStream
+    cuMemcpyHtoA_v2 dstArray dstOffset srcHost ByteCount
+    cuMemcpyHtoA_v2_ptds dstArray dstOffset srcHost ByteCount
     cuMemcpyHtoD
     cuMemcpyHtoDAsync
     cuMemcpyHtoDAsync_v2 dstDevice srcHost ByteCount hStream
@@ -1314,25 +1314,25 @@ let exportList = CallList(driver: """
     cuUserObjectRelease object count
     cuUserObjectRetain object count
     cuArray3DCreate
-    cuArray3DCreate_v2
+    cuArray3DCreate_v2 pHandle pAllocateArray
     cuArray3DGetDescriptor
-    cuArray3DGetDescriptor_v2
+    cuArray3DGetDescriptor_v2 pArrayDescriptor hArray
     cuArrayCreate
-    cuArrayCreate_v2
-    cuArrayDestroy
+    cuArrayCreate_v2 pHandle pAllocateArray
+    cuArrayDestroy hArray
     cuArrayGetDescriptor
-    cuArrayGetDescriptor_v2
-    cuArrayGetMemoryRequirements
-    cuArrayGetPlane
-    cuArrayGetSparseProperties
-    cuMipmappedArrayCreate
-    cuMipmappedArrayDestroy
-    cuMipmappedArrayGetLevel
-    cuMipmappedArrayGetMemoryRequirements
-    cuMipmappedArrayGetSparseProperties
-    cuSurfObjectCreate
-    cuSurfObjectDestroy
-    cuSurfObjectGetResourceDesc
+    cuArrayGetDescriptor_v2 pArrayDescriptor hArray
+    cuArrayGetMemoryRequirements memoryRequirements array device
+    cuArrayGetPlane pPlaneArray hArray planeIdx
+    cuArrayGetSparseProperties sparseProperties array
+    cuMipmappedArrayCreate pHandle pMipmappedArrayDesc numMipmapLevels
+    cuMipmappedArrayDestroy hMipmappedArray
+    cuMipmappedArrayGetLevel pLevelArray hMipmappedArray level
+    cuMipmappedArrayGetMemoryRequirements memoryRequirements mipmap device
+    cuMipmappedArrayGetSparseProperties sparseProperties mipmap
+    cuSurfObjectCreate pSurfObject pResDesc
+    cuSurfObjectDestroy surfObject
+    cuSurfObjectGetResourceDesc pResDesc surfObject
     cuSurfRefGetArray
     cuSurfRefSetArray
     cuTensorMapEncodeIm2col
@@ -1340,11 +1340,11 @@ let exportList = CallList(driver: """
     cuTensorMapEncodeTiled
     cuTensorMapReplaceAddress
     cuTensorMapSetAllocationClass
-    cuTexObjectCreate
-    cuTexObjectDestroy
-    cuTexObjectGetResourceDesc
-    cuTexObjectGetResourceViewDesc
-    cuTexObjectGetTextureDesc
+    cuTexObjectCreate pTexObject pResDesc pTexDesc pResViewDesc
+    cuTexObjectDestroy texObject
+    cuTexObjectGetResourceDesc pResDesc texObject
+    cuTexObjectGetResourceViewDesc pResViewDesc texObject
+    cuTexObjectGetTextureDesc pTexDesc texObject
     cuTexRefCreate
     cuTexRefDestroy
     cuTexRefGetAddress

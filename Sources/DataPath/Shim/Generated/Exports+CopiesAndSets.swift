@@ -105,27 +105,43 @@ import Driver
 
 @c public func cuMemcpyAtoA() -> CUresult { absent(.cuMemcpyAtoA) }
 
-@c public func cuMemcpyAtoA_v2() -> CUresult { absent(.cuMemcpyAtoA_v2) }
+@c public func cuMemcpyAtoA_v2(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyAtoA_v2, { $0.add(dstArray); $0.add(dstOffset); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoA_v2(dstArray, dstOffset, srcArray, srcOffset, ByteCount, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyAtoA_v2_ptds() -> CUresult { absent(.cuMemcpyAtoA_v2_ptds) }
+@c public func cuMemcpyAtoA_v2_ptds(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyAtoA_v2_ptds, { $0.add(dstArray); $0.add(dstOffset); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoA_v2(dstArray, dstOffset, srcArray, srcOffset, ByteCount, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpyAtoD() -> CUresult { absent(.cuMemcpyAtoD) }
 
-@c public func cuMemcpyAtoD_v2() -> CUresult { absent(.cuMemcpyAtoD_v2) }
+@c public func cuMemcpyAtoD_v2(_ dstDevice: CUdeviceptr, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyAtoD_v2, { $0.add(handle: dstDevice); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoD_v2(dstDevice, srcArray, srcOffset, ByteCount, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyAtoD_v2_ptds() -> CUresult { absent(.cuMemcpyAtoD_v2_ptds) }
+@c public func cuMemcpyAtoD_v2_ptds(_ dstDevice: CUdeviceptr, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyAtoD_v2_ptds, { $0.add(handle: dstDevice); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoD_v2(dstDevice, srcArray, srcOffset, ByteCount, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpyAtoH() -> CUresult { absent(.cuMemcpyAtoH) }
 
 @c public func cuMemcpyAtoHAsync() -> CUresult { absent(.cuMemcpyAtoHAsync) }
 
-@c public func cuMemcpyAtoHAsync_v2() -> CUresult { absent(.cuMemcpyAtoHAsync_v2) }
+@c public func cuMemcpyAtoHAsync_v2(_ dstHost: UnsafeMutableRawPointer?, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyAtoHAsync_v2, { $0.add(dstHost); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoHAsync_v2(dstHost, srcArray, srcOffset, ByteCount, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyAtoHAsync_v2_ptsz() -> CUresult { absent(.cuMemcpyAtoHAsync_v2_ptsz) }
+@c public func cuMemcpyAtoHAsync_v2_ptsz(_ dstHost: UnsafeMutableRawPointer?, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyAtoHAsync_v2_ptsz, { $0.add(dstHost); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoHAsync_v2(dstHost, srcArray, srcOffset, ByteCount, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemcpyAtoH_v2() -> CUresult { absent(.cuMemcpyAtoH_v2) }
+@c public func cuMemcpyAtoH_v2(_ dstHost: UnsafeMutableRawPointer?, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyAtoH_v2, { $0.add(dstHost); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoH_v2(dstHost, srcArray, srcOffset, ByteCount, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyAtoH_v2_ptds() -> CUresult { absent(.cuMemcpyAtoH_v2_ptds) }
+@c public func cuMemcpyAtoH_v2_ptds(_ dstHost: UnsafeMutableRawPointer?, _ srcArray: OpaquePointer?, _ srcOffset: Int, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyAtoH_v2_ptds, { $0.add(dstHost); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoH_v2(dstHost, srcArray, srcOffset, ByteCount, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpyBatchAsync() -> CUresult { absent(.cuMemcpyBatchAsync) }
 
@@ -137,9 +153,13 @@ import Driver
 
 @c public func cuMemcpyDtoA() -> CUresult { absent(.cuMemcpyDtoA) }
 
-@c public func cuMemcpyDtoA_v2() -> CUresult { absent(.cuMemcpyDtoA_v2) }
+@c public func cuMemcpyDtoA_v2(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcDevice: CUdeviceptr, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyDtoA_v2, { $0.add(dstArray); $0.add(dstOffset); $0.add(handle: srcDevice); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyDtoA_v2(dstArray, dstOffset, srcDevice, ByteCount, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyDtoA_v2_ptds() -> CUresult { absent(.cuMemcpyDtoA_v2_ptds) }
+@c public func cuMemcpyDtoA_v2_ptds(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcDevice: CUdeviceptr, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyDtoA_v2_ptds, { $0.add(dstArray); $0.add(dstOffset); $0.add(handle: srcDevice); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyDtoA_v2(dstArray, dstOffset, srcDevice, ByteCount, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpyDtoD() -> CUresult { absent(.cuMemcpyDtoD) }
 
@@ -185,13 +205,21 @@ import Driver
 
 @c public func cuMemcpyHtoAAsync() -> CUresult { absent(.cuMemcpyHtoAAsync) }
 
-@c public func cuMemcpyHtoAAsync_v2() -> CUresult { absent(.cuMemcpyHtoAAsync_v2) }
+@c public func cuMemcpyHtoAAsync_v2(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcHost: UnsafeRawPointer?, _ ByteCount: Int, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyHtoAAsync_v2, { $0.add(dstArray); $0.add(dstOffset); $0.add(srcHost); $0.add(ByteCount); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyHtoAAsync_v2(dstArray, dstOffset, srcHost, ByteCount, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyHtoAAsync_v2_ptsz() -> CUresult { absent(.cuMemcpyHtoAAsync_v2_ptsz) }
+@c public func cuMemcpyHtoAAsync_v2_ptsz(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcHost: UnsafeRawPointer?, _ ByteCount: Int, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyHtoAAsync_v2_ptsz, { $0.add(dstArray); $0.add(dstOffset); $0.add(srcHost); $0.add(ByteCount); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyHtoAAsync_v2(dstArray, dstOffset, srcHost, ByteCount, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemcpyHtoA_v2() -> CUresult { absent(.cuMemcpyHtoA_v2) }
+@c public func cuMemcpyHtoA_v2(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcHost: UnsafeRawPointer?, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyHtoA_v2, { $0.add(dstArray); $0.add(dstOffset); $0.add(srcHost); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyHtoA_v2(dstArray, dstOffset, srcHost, ByteCount, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyHtoA_v2_ptds() -> CUresult { absent(.cuMemcpyHtoA_v2_ptds) }
+@c public func cuMemcpyHtoA_v2_ptds(_ dstArray: OpaquePointer?, _ dstOffset: Int, _ srcHost: UnsafeRawPointer?, _ ByteCount: Int) -> CUresult {
+    answer(.cuMemcpyHtoA_v2_ptds, { $0.add(dstArray); $0.add(dstOffset); $0.add(srcHost); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyHtoA_v2(dstArray, dstOffset, srcHost, ByteCount, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpyHtoD() -> CUresult { absent(.cuMemcpyHtoD) }
 

@@ -7,43 +7,75 @@ import Driver
 
 @c public func cuArray3DCreate() -> CUresult { absent(.cuArray3DCreate) }
 
-@c public func cuArray3DCreate_v2() -> CUresult { absent(.cuArray3DCreate_v2) }
+@c public func cuArray3DCreate_v2(_ pHandle: UnsafeMutablePointer<OpaquePointer?>?, _ pAllocateArray: UnsafePointer<CUDA_ARRAY3D_DESCRIPTOR>?) -> CUresult {
+    answer(.cuArray3DCreate_v2, { $0.add(made: pHandle); $0.add(pAllocateArray) }) { shim throws(CUDAError) in try shim.cuArray3DCreate_v2(pHandle, pAllocateArray) }
+}
 
 @c public func cuArray3DGetDescriptor() -> CUresult { absent(.cuArray3DGetDescriptor) }
 
-@c public func cuArray3DGetDescriptor_v2() -> CUresult { absent(.cuArray3DGetDescriptor_v2) }
+@c public func cuArray3DGetDescriptor_v2(_ pArrayDescriptor: UnsafeMutablePointer<CUDA_ARRAY3D_DESCRIPTOR>?, _ hArray: OpaquePointer?) -> CUresult {
+    answer(.cuArray3DGetDescriptor_v2, { $0.add(pArrayDescriptor); $0.add(hArray) }) { shim throws(CUDAError) in try shim.cuArray3DGetDescriptor_v2(pArrayDescriptor, hArray) }
+}
 
 @c public func cuArrayCreate() -> CUresult { absent(.cuArrayCreate) }
 
-@c public func cuArrayCreate_v2() -> CUresult { absent(.cuArrayCreate_v2) }
+@c public func cuArrayCreate_v2(_ pHandle: UnsafeMutablePointer<OpaquePointer?>?, _ pAllocateArray: UnsafePointer<CUDA_ARRAY_DESCRIPTOR>?) -> CUresult {
+    answer(.cuArrayCreate_v2, { $0.add(made: pHandle); $0.add(pAllocateArray) }) { shim throws(CUDAError) in try shim.cuArrayCreate_v2(pHandle, pAllocateArray) }
+}
 
-@c public func cuArrayDestroy() -> CUresult { absent(.cuArrayDestroy) }
+@c public func cuArrayDestroy(_ hArray: OpaquePointer?) -> CUresult {
+    answer(.cuArrayDestroy, { $0.add(hArray) }) { shim throws(CUDAError) in try shim.cuArrayDestroy(hArray) }
+}
 
 @c public func cuArrayGetDescriptor() -> CUresult { absent(.cuArrayGetDescriptor) }
 
-@c public func cuArrayGetDescriptor_v2() -> CUresult { absent(.cuArrayGetDescriptor_v2) }
+@c public func cuArrayGetDescriptor_v2(_ pArrayDescriptor: UnsafeMutablePointer<CUDA_ARRAY_DESCRIPTOR>?, _ hArray: OpaquePointer?) -> CUresult {
+    answer(.cuArrayGetDescriptor_v2, { $0.add(pArrayDescriptor); $0.add(hArray) }) { shim throws(CUDAError) in try shim.cuArrayGetDescriptor_v2(pArrayDescriptor, hArray) }
+}
 
-@c public func cuArrayGetMemoryRequirements() -> CUresult { absent(.cuArrayGetMemoryRequirements) }
+@c public func cuArrayGetMemoryRequirements(_ memoryRequirements: UnsafeMutablePointer<CUDA_ARRAY_MEMORY_REQUIREMENTS>?, _ array: OpaquePointer?, _ device: CUdevice) -> CUresult {
+    answer(.cuArrayGetMemoryRequirements, { $0.add(memoryRequirements); $0.add(array); $0.add(device) }) { shim throws(CUDAError) in try shim.cuArrayGetMemoryRequirements(memoryRequirements, array, device) }
+}
 
-@c public func cuArrayGetPlane() -> CUresult { absent(.cuArrayGetPlane) }
+@c public func cuArrayGetPlane(_ pPlaneArray: UnsafeMutablePointer<OpaquePointer?>?, _ hArray: OpaquePointer?, _ planeIdx: UInt32) -> CUresult {
+    answer(.cuArrayGetPlane, { $0.add(made: pPlaneArray); $0.add(hArray); $0.add(planeIdx) }) { shim throws(CUDAError) in try shim.cuArrayGetPlane(pPlaneArray, hArray, planeIdx) }
+}
 
-@c public func cuArrayGetSparseProperties() -> CUresult { absent(.cuArrayGetSparseProperties) }
+@c public func cuArrayGetSparseProperties(_ sparseProperties: UnsafeMutablePointer<CUDA_ARRAY_SPARSE_PROPERTIES>?, _ array: OpaquePointer?) -> CUresult {
+    answer(.cuArrayGetSparseProperties, { $0.add(sparseProperties); $0.add(array) }) { shim throws(CUDAError) in try shim.cuArrayGetSparseProperties(sparseProperties, array) }
+}
 
-@c public func cuMipmappedArrayCreate() -> CUresult { absent(.cuMipmappedArrayCreate) }
+@c public func cuMipmappedArrayCreate(_ pHandle: UnsafeMutablePointer<OpaquePointer?>?, _ pMipmappedArrayDesc: UnsafePointer<CUDA_ARRAY3D_DESCRIPTOR>?, _ numMipmapLevels: UInt32) -> CUresult {
+    answer(.cuMipmappedArrayCreate, { $0.add(made: pHandle); $0.add(pMipmappedArrayDesc); $0.add(numMipmapLevels) }) { shim throws(CUDAError) in try shim.cuMipmappedArrayCreate(pHandle, pMipmappedArrayDesc, numMipmapLevels) }
+}
 
-@c public func cuMipmappedArrayDestroy() -> CUresult { absent(.cuMipmappedArrayDestroy) }
+@c public func cuMipmappedArrayDestroy(_ hMipmappedArray: OpaquePointer?) -> CUresult {
+    answer(.cuMipmappedArrayDestroy, { $0.add(hMipmappedArray) }) { shim throws(CUDAError) in try shim.cuMipmappedArrayDestroy(hMipmappedArray) }
+}
 
-@c public func cuMipmappedArrayGetLevel() -> CUresult { absent(.cuMipmappedArrayGetLevel) }
+@c public func cuMipmappedArrayGetLevel(_ pLevelArray: UnsafeMutablePointer<OpaquePointer?>?, _ hMipmappedArray: OpaquePointer?, _ level: UInt32) -> CUresult {
+    answer(.cuMipmappedArrayGetLevel, { $0.add(made: pLevelArray); $0.add(hMipmappedArray); $0.add(level) }) { shim throws(CUDAError) in try shim.cuMipmappedArrayGetLevel(pLevelArray, hMipmappedArray, level) }
+}
 
-@c public func cuMipmappedArrayGetMemoryRequirements() -> CUresult { absent(.cuMipmappedArrayGetMemoryRequirements) }
+@c public func cuMipmappedArrayGetMemoryRequirements(_ memoryRequirements: UnsafeMutablePointer<CUDA_ARRAY_MEMORY_REQUIREMENTS>?, _ mipmap: OpaquePointer?, _ device: CUdevice) -> CUresult {
+    answer(.cuMipmappedArrayGetMemoryRequirements, { $0.add(memoryRequirements); $0.add(mipmap); $0.add(device) }) { shim throws(CUDAError) in try shim.cuMipmappedArrayGetMemoryRequirements(memoryRequirements, mipmap, device) }
+}
 
-@c public func cuMipmappedArrayGetSparseProperties() -> CUresult { absent(.cuMipmappedArrayGetSparseProperties) }
+@c public func cuMipmappedArrayGetSparseProperties(_ sparseProperties: UnsafeMutablePointer<CUDA_ARRAY_SPARSE_PROPERTIES>?, _ mipmap: OpaquePointer?) -> CUresult {
+    answer(.cuMipmappedArrayGetSparseProperties, { $0.add(sparseProperties); $0.add(mipmap) }) { shim throws(CUDAError) in try shim.cuMipmappedArrayGetSparseProperties(sparseProperties, mipmap) }
+}
 
-@c public func cuSurfObjectCreate() -> CUresult { absent(.cuSurfObjectCreate) }
+@c public func cuSurfObjectCreate(_ pSurfObject: UnsafeMutablePointer<CUsurfObject>?, _ pResDesc: UnsafePointer<CUDA_RESOURCE_DESC>?) -> CUresult {
+    answer(.cuSurfObjectCreate, { $0.add(pSurfObject); $0.add(pResDesc) }) { shim throws(CUDAError) in try shim.cuSurfObjectCreate(pSurfObject, pResDesc) }
+}
 
-@c public func cuSurfObjectDestroy() -> CUresult { absent(.cuSurfObjectDestroy) }
+@c public func cuSurfObjectDestroy(_ surfObject: CUsurfObject) -> CUresult {
+    answer(.cuSurfObjectDestroy, { $0.add(handle: surfObject) }) { shim throws(CUDAError) in try shim.cuSurfObjectDestroy(surfObject) }
+}
 
-@c public func cuSurfObjectGetResourceDesc() -> CUresult { absent(.cuSurfObjectGetResourceDesc) }
+@c public func cuSurfObjectGetResourceDesc(_ pResDesc: UnsafeMutablePointer<CUDA_RESOURCE_DESC>?, _ surfObject: CUsurfObject) -> CUresult {
+    answer(.cuSurfObjectGetResourceDesc, { $0.add(pResDesc); $0.add(handle: surfObject) }) { shim throws(CUDAError) in try shim.cuSurfObjectGetResourceDesc(pResDesc, surfObject) }
+}
 
 @c public func cuSurfRefGetArray() -> CUresult { absent(.cuSurfRefGetArray) }
 
@@ -59,15 +91,25 @@ import Driver
 
 @c public func cuTensorMapSetAllocationClass() -> CUresult { absent(.cuTensorMapSetAllocationClass) }
 
-@c public func cuTexObjectCreate() -> CUresult { absent(.cuTexObjectCreate) }
+@c public func cuTexObjectCreate(_ pTexObject: UnsafeMutablePointer<CUtexObject>?, _ pResDesc: UnsafePointer<CUDA_RESOURCE_DESC>?, _ pTexDesc: UnsafePointer<CUDA_TEXTURE_DESC>?, _ pResViewDesc: UnsafePointer<CUDA_RESOURCE_VIEW_DESC>?) -> CUresult {
+    answer(.cuTexObjectCreate, { $0.add(pTexObject); $0.add(pResDesc); $0.add(pTexDesc); $0.add(pResViewDesc) }) { shim throws(CUDAError) in try shim.cuTexObjectCreate(pTexObject, pResDesc, pTexDesc, pResViewDesc) }
+}
 
-@c public func cuTexObjectDestroy() -> CUresult { absent(.cuTexObjectDestroy) }
+@c public func cuTexObjectDestroy(_ texObject: CUtexObject) -> CUresult {
+    answer(.cuTexObjectDestroy, { $0.add(handle: texObject) }) { shim throws(CUDAError) in try shim.cuTexObjectDestroy(texObject) }
+}
 
-@c public func cuTexObjectGetResourceDesc() -> CUresult { absent(.cuTexObjectGetResourceDesc) }
+@c public func cuTexObjectGetResourceDesc(_ pResDesc: UnsafeMutablePointer<CUDA_RESOURCE_DESC>?, _ texObject: CUtexObject) -> CUresult {
+    answer(.cuTexObjectGetResourceDesc, { $0.add(pResDesc); $0.add(handle: texObject) }) { shim throws(CUDAError) in try shim.cuTexObjectGetResourceDesc(pResDesc, texObject) }
+}
 
-@c public func cuTexObjectGetResourceViewDesc() -> CUresult { absent(.cuTexObjectGetResourceViewDesc) }
+@c public func cuTexObjectGetResourceViewDesc(_ pResViewDesc: UnsafeMutablePointer<CUDA_RESOURCE_VIEW_DESC>?, _ texObject: CUtexObject) -> CUresult {
+    answer(.cuTexObjectGetResourceViewDesc, { $0.add(pResViewDesc); $0.add(handle: texObject) }) { shim throws(CUDAError) in try shim.cuTexObjectGetResourceViewDesc(pResViewDesc, texObject) }
+}
 
-@c public func cuTexObjectGetTextureDesc() -> CUresult { absent(.cuTexObjectGetTextureDesc) }
+@c public func cuTexObjectGetTextureDesc(_ pTexDesc: UnsafeMutablePointer<CUDA_TEXTURE_DESC>?, _ texObject: CUtexObject) -> CUresult {
+    answer(.cuTexObjectGetTextureDesc, { $0.add(pTexDesc); $0.add(handle: texObject) }) { shim throws(CUDAError) in try shim.cuTexObjectGetTextureDesc(pTexDesc, texObject) }
+}
 
 @c public func cuTexRefCreate() -> CUresult { absent(.cuTexRefCreate) }
 

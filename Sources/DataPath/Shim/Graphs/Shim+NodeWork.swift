@@ -76,9 +76,17 @@ extension Shim {
         guard extent.widthBytes >= 0, extent.height >= 0, extent.depth >= 0, extent.byteCount != nil else {
             throw .invalidValue
         }
+        let target = try place(description.target, extent)
+        let source = try place(description.source, extent)
+        try refuseArrays(target, source)
         return CopyWork(
-            description: description, context: context, target: settled(try place(description.target, extent)),
-            source: settled(try place(description.source, extent)), extent: extent)
+            description: description, context: context, target: settled(target), source: settled(source),
+            extent: extent)
+    }
+
+    /// A graph's copies go between addresses; those of arrays are not among what travels of a graph.
+    func refuseArrays(_ boxes: PlacedBox...) throws(CUDAError) {
+        guard boxes.allSatisfy({ !$0.corner.isInArray }) else { throw .notSupported }
     }
 
     /// Where memory that host and device use by turns is while work of the device uses it: on the device.
@@ -219,14 +227,14 @@ extension CUDA_KERNEL_NODE_PARAMS {
 extension CUDA_MEMCPY3D {
     var target: BoxSide {
         BoxSide(
-            memoryType: dstMemoryType, host: Shim.address(dstHost), device: dstDevice, x: dstXInBytes, y: dstY,
-            z: dstZ, pitch: dstPitch, height: dstHeight)
+            memoryType: dstMemoryType, host: Shim.address(dstHost), device: dstDevice, array: dstArray,
+            x: dstXInBytes, y: dstY, z: dstZ, pitch: dstPitch, height: dstHeight)
     }
 
     var source: BoxSide {
         BoxSide(
-            memoryType: srcMemoryType, host: Shim.address(srcHost), device: srcDevice, x: srcXInBytes, y: srcY,
-            z: srcZ, pitch: srcPitch, height: srcHeight)
+            memoryType: srcMemoryType, host: Shim.address(srcHost), device: srcDevice, array: srcArray,
+            x: srcXInBytes, y: srcY, z: srcZ, pitch: srcPitch, height: srcHeight)
     }
 
     /// Describes a copy as the structure for three dimensions does.

@@ -148,6 +148,82 @@ uint32_t sg_launch_outcome(const struct sg_launch *launch);
 uint64_t sg_launch_finished(const struct sg_launch *launch);
 uint64_t sg_launch_started(const struct sg_launch *launch);
 
+// Textures and surfaces: what an object says of the memory it reads. Numbers of modes and flags are CUDA's
+// (CUaddress_mode, CUfilter_mode, CU_TRSF_*).
+enum sg_channel { SG_U8 = 0, SG_U16, SG_U32, SG_S8, SG_S16, SG_S32, SG_F16, SG_F32 };
+enum { SG_LEVELS_MAX = 20, SG_IMAGES_MAX = 1 << 18 };
+enum sg_geometry { SG_1D = 0, SG_2D, SG_3D, SG_A1D, SG_A2D, SG_CUBE, SG_ACUBE };
+
+struct sg_level {
+    char *data;
+    uint64_t row_bytes;
+    uint64_t slice_bytes;  // From a slice, or a layer, to the next.
+    uint32_t width, height, depth;
+    uint32_t reserved;
+};
+
+struct sg_image {
+    uint64_t handle;  // 0 while the place is free.
+    uint32_t generation;
+    uint32_t is_surface;
+    uint32_t channel;  // enum sg_channel
+    uint32_t channels;
+    uint32_t element_bytes;
+    uint32_t is_normalized;  // Integers are fractions, whatever the flags say.
+    uint32_t is_linear;      // Memory that is read by the number of the element.
+    uint32_t layers;         // 0 unless layered; the faces of a cube are six layers.
+    uint32_t level_count;
+    uint32_t flags;
+    uint32_t address[3];
+    uint32_t filter;
+    uint32_t level_filter;
+    float level_bias, level_min, level_max;
+    float border[4];
+    struct sg_level levels[SG_LEVELS_MAX];
+};
+
+// Makes an object and returns its handle: no address, never one of an object that has ended. 0 when there are too many.
+uint64_t sg_image_add(const struct sg_image *image);
+// Ends an object. Returns 0 if there is none such.
+int sg_image_remove(uint64_t handle, int is_surface);
+// The object behind a handle, or null; for any 64 bits.
+const struct sg_image *sg_image_find(uint64_t handle, int is_surface);
+
+// The form of a texture or surface instruction, in the bits of one number.
+enum sg_form {
+    SG_FORM_GEOMETRY = 0xF,       // enum sg_geometry
+    SG_FORM_INTEGER = 1 << 4,     // Coordinates are numbers of elements.
+    SG_FORM_LEVEL = 1 << 5,       // A level is given.
+    SG_FORM_GRADIENT = 1 << 6,    // Derivatives are given.
+    SG_FORM_GATHER = 1 << 7,      // One component of the four nearest elements ...
+    SG_FORM_COMPONENT_SHIFT = 8,  // ... which of them (2 bits).
+    SG_FORM_HALVES = 1 << 10,     // The result is two pairs of halves.
+    // Surfaces.
+    SG_FORM_CLAMP = 1 << 11,      // Outside: the nearest place; neither this nor zero: the kernel ends.
+    SG_FORM_ZERO = 1 << 12,       // Outside: nothing is read or written.
+    SG_FORM_FORMATTED = 1 << 13,  // Elements are converted, and x counts them.
+    SG_FORM_BYTES_SHIFT = 14,     // Bytes of the access (5 bits).
+    SG_FORM_PARTS_SHIFT = 19,     // Registers that are stored (3 bits).
+    SG_FORM_SIGNED = 1 << 22,     // Reductions.
+    SG_FORM_OPERATION_SHIFT = 23,  // enum sg_redux
+};
+// What the coordinates of an instruction are, one 32-bit word each.
+enum sg_coordinate { SG_LAYER = 0, SG_X, SG_Y, SG_Z, SG_LEVEL, SG_DX, SG_DY = SG_DX + 3, SG_COORDINATES = SG_DY + 3 };
+enum sg_query {
+    SG_QUERY_WIDTH = 0, SG_QUERY_HEIGHT, SG_QUERY_DEPTH, SG_QUERY_CHANNEL_TYPE, SG_QUERY_CHANNEL_ORDER,
+    SG_QUERY_NORMALIZED, SG_QUERY_LAYERS, SG_QUERY_LEVELS, SG_QUERY_FILTER, SG_QUERY_ADDRESS_0, SG_QUERY_ADDRESS_1,
+    SG_QUERY_ADDRESS_2,
+};
+
+void sg_texture_read(struct sg_block *block, uint64_t handle, uint32_t form, const uint32_t *coordinates,
+                     uint32_t *result);
+void sg_surface_read(struct sg_block *block, uint64_t handle, uint32_t form, const uint32_t *coordinates, void *target);
+void sg_surface_write(struct sg_block *block, uint64_t handle, uint32_t form, const uint32_t *coordinates,
+                      const void *source);
+void sg_surface_reduce(struct sg_block *block, uint64_t handle, uint32_t form, const uint32_t *coordinates,
+                       const void *source);
+uint32_t sg_image_query(struct sg_block *block, uint64_t handle, uint32_t is_surface, uint32_t query, uint32_t level);
+
 // A function that compiled code may name; the table ends with a null name.
 struct sg_symbol {
     const char *name;
