@@ -40,10 +40,15 @@ func interposer(_ name: String, soname: String, exports: String, uses dependenci
         linkerSettings: [
             .unsafeFlags([
                 "-static-stdlib", "-Xlinker", "-soname=\(soname)", "-Xlinker", "--version-script=\(exports)",
-                "-Xlinker", "--gc-sections", "-Xlinker", "-z", "-Xlinker", "nodelete",
+                "-Xlinker", "--gc-sections", "-Xlinker", "--icf=safe", "-Xlinker", "-z", "-Xlinker", "nodelete",
             ])
         ])
 }
+
+/// A program that offers no symbols to libraries, so that what it does not use of its own is left out.
+let smallProgram: [LinkerSetting] = [
+    .unsafeFlags(["-Xlinker", "--exclude-libs=ALL", "-Xlinker", "--gc-sections", "-Xlinker", "--icf=safe"])
+]
 
 let package = Package(
     name: "bitfusion",
@@ -152,7 +157,7 @@ let package = Package(
                 "CSystem", "Health", "ManagerClient", "Pool", "Threads", "TraceAnalysis", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            path: "Sources/Programs/bitfusion", swiftSettings: common),
+            path: "Sources/Programs/bitfusion", swiftSettings: common, linkerSettings: smallProgram),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [
@@ -160,7 +165,7 @@ let package = Package(
                 "Management", "Manager", "Pool", "Scheduling", "Threads", "UsageBoard", "Wire", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            path: "Sources/Programs/bitfusion-server", swiftSettings: common),
+            path: "Sources/Programs/bitfusion-server", swiftSettings: common, linkerSettings: smallProgram),
 
         tests("WireTests", uses: ["Driver", "Wire"]),
         tests("TraceTests", uses: ["CCallTrace", "CallTrace", "TraceAnalysis", "TraceFormat"]),

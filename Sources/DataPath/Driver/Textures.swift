@@ -3,7 +3,9 @@ package import CCUDA
 
 /// The size and the elements of an array, as CUDA_ARRAY3D_DESCRIPTOR.
 package struct ArrayShape: Sendable, Equatable {
-    /// In elements; 0 for a dimension that the array does not have. The depth of a layered array is its layers.
+    /// In elements; 0 for a dimension that the array does not have.
+    ///
+    /// The depth of a layered array is its layers.
     package var width: Int, height: Int, depth: Int
     /// A CUarray_format.
     package var format: UInt32

@@ -9,8 +9,8 @@ struct TraceCommand: ParsableCommand {
         usage: "bitfusion trace [--json] [--chrome <file>] <trace> ...",
         discussion: """
             Reads what the client's libraries have recorded where BITFUSION_TRACE names a file: every call of the \
-            CUDA driver and of the management library. Prints how often each was made and what it cost the caller, and which \
-            calls waited for a reply from the server. A trace that is not complete is used as far as it goes.
+            CUDA driver and of the management library. Prints how often each was made and what it cost the caller, \
+            and which calls waited for a reply from the server. A trace that is not complete is used as far as it goes.
 
             EXIT STATUS
               0   the traces were read
