@@ -92,11 +92,17 @@ import Testing
     @Test(arguments: DriverContract.subjects)
     func honoursAWishedAddress(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
-        let first = try Segment(fixture, steps: 4)
-        try fixture.driver.cuMemAddressFree(ptr: first.address, size: first.byteCount)
-        let second = try fixture.driver.cuMemAddressReserve(
-            size: first.byteCount, alignment: 0, addr: first.address, flags: 0)
-        #expect(second == first.address)
+        // Another test of this process may take the address in between; it is a wish.
+        var first = try Segment(fixture, steps: 4)
+        var isHonoured = false
+        for _ in 0..<20 where !isHonoured {
+            first = try Segment(fixture, steps: 4)
+            try fixture.driver.cuMemAddressFree(ptr: first.address, size: first.byteCount)
+            let second = try fixture.driver.cuMemAddressReserve(
+                size: first.byteCount, alignment: 0, addr: first.address, flags: 0)
+            isHonoured = second == first.address
+        }
+        #expect(isHonoured)
         let third = try fixture.driver.cuMemAddressReserve(
             size: first.byteCount, alignment: 1 << 30, addr: first.address, flags: 0)
         #expect(third != first.address && third % (1 << 30) == 0)
