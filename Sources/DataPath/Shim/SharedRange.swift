@@ -177,15 +177,6 @@ final class SharedRange: @unchecked Sendable {
         _ = set(blocks, .device)
     }
 
-    /// What is in a part of the range is of no interest any more.
-    func discard(_ addresses: Range<UInt>) {
-        let blocks = blocks(of: addresses).filter {
-            addresses.contains(hostBase + UInt($0 * blockBytes))
-                && hostBase + UInt(min(byteCount, ($0 + 1) * blockBytes)) <= addresses.upperBound
-        }
-        for block in blocks { _ = set(block..<block + 1, .untouched) }
-    }
-
     /// The next touch brings as much as ever.
     func expectTouch(at address: UInt) {
         expectedBlock = Int(address - hostBase) / blockBytes
