@@ -22,7 +22,7 @@ final class CommandStream: @unchecked Sendable {
     static let directBlockBytes = 16 << 10
     /// The longest that a posted call waits for company.
     static let flushIntervalNanoseconds = 50_000
-    /// After so many intervals without a frame the flusher sleeps until it is woken.
+    /// After so many intervals without a frame that nobody waits for the flusher sleeps until it is woken.
     static let idleIntervalsMax = 20
 
     private let connection: Connection
@@ -39,6 +39,8 @@ final class CommandStream: @unchecked Sendable {
     private var isWriting = false
     private var mustFlush = false
     private var writes: UInt64 = 0
+    /// Calls that nobody waits for.
+    private var posts: UInt64 = 0
     private var isFlusherParked = false
     private var hasFlusher = false
     private var isBroken = false
@@ -85,9 +87,12 @@ final class CommandStream: @unchecked Sendable {
         fill(&writer)
         nextSequence += 1
         used += need
-        if waits || isFlusherParked || !hasFlusher || used >= CommandStream.flushBytes {
+        if !waits {
+            posts &+= 1
             if isFlusherParked { flusherNeeded.signal() }
             if !hasFlusher { startFlusher() }
+        }
+        if waits || isFlusherParked || !hasFlusher || used >= CommandStream.flushBytes {
             if isWriting { mustFlush = true } else { writeOut() }
         }
         lock.unlock()
@@ -182,9 +187,10 @@ final class CommandStream: @unchecked Sendable {
     /// The flusher's life: writes out what waited for an interval, sleeps when nothing comes.
     private func flush() {
         csystem_set_timer_slack(1000)
-        var seenWrites = writes
-        var idleIntervals = 0
         lock.lock()
+        var seenWrites = writes
+        var seenPosts = posts
+        var idleIntervals = 0
         while !isBroken {
             if idleIntervals >= CommandStream.idleIntervalsMax {
                 isFlusherParked = true
@@ -197,8 +203,9 @@ final class CommandStream: @unchecked Sendable {
             nanosleep(&interval, nil)
             lock.lock()
             if used > 0 && !isWriting && writes == seenWrites && !isBroken { writeOut() }
-            idleIntervals = writes == seenWrites ? idleIntervals + 1 : 0
+            idleIntervals = posts == seenPosts && used == 0 ? idleIntervals + 1 : 0
             seenWrites = writes
+            seenPosts = posts
         }
         lock.unlock()
     }

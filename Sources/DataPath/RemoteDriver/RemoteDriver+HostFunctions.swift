@@ -66,6 +66,7 @@ extension RemoteDriver {
         }
         // Counted before it can return.
         hostFunctionsDue.add(1, ordering: .relaxed)
+        replies.hostFunctionWillBeDue()
         do throws(CUDAError) {
             try post(.cuLaunchHostFunc, context, byteCount: 16) { frame in
                 frame.write(hStream.bits)
@@ -115,6 +116,7 @@ extension RemoteDriver {
     private func hostFunctionReturned(_ number: UInt64, _ stream: StreamHandle) {
         hostFunctions.withLock { $0.remove(number, stream) }
         hostFunctionsDue.subtract(1, ordering: .relaxed)
+        replies.hostFunctionReturned()
     }
 
     private func callHostFunctions() {

@@ -64,6 +64,9 @@ final class ReplyReader: @unchecked Sendable {
 
     /// Numbers of host functions that the server wants called, in order.
     private var dueHostFunctions: [UInt64] = []
+    /// Host functions that have been enqueued and have not returned.
+    private var enqueuedHostFunctions = 0
+    private let hostFunctionEnqueued = Condition()
 
     /// What the server sends for the application's own output.
     ///
@@ -152,14 +155,39 @@ final class ReplyReader: @unchecked Sendable {
     }
 
     /// Waits for the next host function that is due; nil when the connection is lost.
+    ///
+    /// It reads only while one is enqueued: a thread that waits for its own answer would else get it from this one, which
+    /// takes a wake-up across cores.
     func nextHostFunction() -> UInt64? {
         lock.lock()
         defer { lock.unlock() }
-        waitingThreads += 1
-        while dueHostFunctions.isEmpty && !isBroken { readOrWait { !dueHostFunctions.isEmpty } }
-        waitingThreads -= 1
-        if waitingThreads > 0 { changed.broadcast() }
+        while dueHostFunctions.isEmpty && !isBroken {
+            guard enqueuedHostFunctions > 0 else {
+                hostFunctionEnqueued.wait(lock)
+                continue
+            }
+            waitingThreads += 1
+            readOrWait { !dueHostFunctions.isEmpty }
+            waitingThreads -= 1
+            if waitingThreads > 0 { changed.broadcast() }
+        }
         return dueHostFunctions.isEmpty ? nil : dueHostFunctions.removeFirst()
+    }
+
+    /// Has ``nextHostFunction()`` listen.
+    ///
+    /// Ends with ``hostFunctionReturned()``.
+    func hostFunctionWillBeDue() {
+        lock.lock()
+        enqueuedHostFunctions += 1
+        if enqueuedHostFunctions == 1 { hostFunctionEnqueued.signal() }
+        lock.unlock()
+    }
+
+    func hostFunctionReturned() {
+        lock.lock()
+        enqueuedHostFunctions -= 1
+        lock.unlock()
     }
 
     /// Takes the reader's role until `isSatisfied`, or waits for the thread that has it.
@@ -203,6 +231,7 @@ final class ReplyReader: @unchecked Sendable {
         isBroken = true
         pending.removeAll()
         changed.broadcast()
+        hostFunctionEnqueued.signal()
         lock.unlock()
         onFailure(problem)
         lock.lock()
