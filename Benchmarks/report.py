@@ -81,8 +81,12 @@ def measures(texts, transport, floor):
                 if kind == "" and numbers(r"^\s*(?:pageable)\s+(\d+) KiB", texts) or not found:
                     continue
                 base, least = (floor.memcpy, 0.8) if is_shared else (floor.bulk[direction], 0.9)
-                ratio = max(found) / base if base else 0
-                yield (f"copy {direction} {size} {kind}".strip(), f"{max(found):.2f} GB/s", f"{ratio:.2f}",
+                title = f"copy {direction} {size} {kind}".strip()
+                if not base:  # A raw program that measures no memcpy.
+                    yield title, f"{max(found):.2f} GB/s", "", "", None
+                    continue
+                ratio = max(found) / base
+                yield (title, f"{max(found):.2f} GB/s", f"{ratio:.2f}",
                        f">= {least}x", ratio >= least)
     fresh = max(numbers(r"DtoH\s+([\d.]+) GB/s into an array", texts), default=0)
     if fresh:

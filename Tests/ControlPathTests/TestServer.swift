@@ -94,7 +94,7 @@ final class TestServer: Sendable {
 
     /// A connection for whatever a client should not say.
     func raw() throws -> LineConnection {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = self.address.port.bigEndian

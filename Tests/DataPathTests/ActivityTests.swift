@@ -17,7 +17,7 @@ import Transport
         let slot = try LedgerSlot(ledger, number: 0)
         let gpu = try SoftGPU(SoftGPUConfiguration("1x64"))
         var ends: [Int32] = [0, 0]
-        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0)
         let serverEnd = Connection(adopting: ends[1])
         let clientEnd = Connection(adopting: ends[0])
         try inBackground { _ = Session(serverEnd, driver: gpu, slot: slot, lookSeconds: 1).run() }

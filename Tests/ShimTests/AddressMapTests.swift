@@ -69,11 +69,27 @@ import Testing
         let other = mmap(wish, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         #expect(other != wish)
         munmap(other, 4096)
-        reservations.release(base, 100)
-        reservations.release(base + 200, 2 * chunkBytes)
-        let free = mmap(wish, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        #expect(free == wish)
-        munmap(free, 4096)
+    }
+
+    @Test func keepsSomeAddressesOfFreedMemory() throws {
+        let reservations = AddressReservations()
+        let chunkBytes = Int(AddressReservations.chunkBytes)
+        let base: UInt64 = 0x2100_0000_0000
+        let wish = UnsafeMutableRawPointer(bitPattern: UInt(base))
+        func isFree() -> Bool {
+            let memory = mmap(wish, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            defer { munmap(memory, 4096) }
+            return memory == wish
+        }
+        #expect(isFree())
+        #expect(reservations.reserve(base, chunkBytes))
+        reservations.release(base, chunkBytes)
+        #expect(!isFree())
+        // Kept ones are used again together with others, which are given back when there are many.
+        let large = chunkBytes * (AddressReservations.idleChunksMax + 1)
+        #expect(reservations.reserve(base, large))
+        reservations.release(base, large)
+        #expect(isFree())
     }
 }
 
