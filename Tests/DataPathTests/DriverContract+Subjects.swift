@@ -27,13 +27,21 @@ extension DriverContract {
             Subject(name: "remote through shared memory") {
                 try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")), sharingMemory: true)
             },
-            // The worker drives the software GPU's libcuda.so.1 through HostDriver.
+        ] + (isSanitized ? [] : inWorkerProcesses)
+    }
+
+    /// The worker drives the software GPU's libcuda.so.1 through HostDriver.
+    private static var inWorkerProcesses: [Subject] {
+        [
             Subject(name: "remote over TCP to a worker process") { try workerDriver(softGPU: "2x256", .tcp) },
             Subject(name: "remote through shared memory to a worker process") {
                 try workerDriver(softGPU: "2x256", .sharedMemory)
             },
         ]
     }
+
+    /// Whether a sanitizer watches (`./check --sanitize`): libraries that are built with it cannot be opened.
+    static var isSanitized: Bool { getenv("BITFUSION_SANITIZER") != nil }
 
     struct Unavailable: Error, CustomStringConvertible {
         let description: String
