@@ -85,7 +85,11 @@ extension Shim {
     ) throws(CUDAError) {
         if let stream = target.capturing {
             let context = try context(of: target)
+            if geometry.isCooperative { try checkResidency(geometry, try function(f, in: try ActiveContext(context))) }
             return try capture(.kernel(try kernelWork(f, geometry, context, kernelParams, extra)), on: stream)
+        }
+        if geometry.isCooperative {
+            try checkResidency(geometry, try function(f, in: try ActiveContext(try context(of: target))))
         }
         let (function, parameters) = try withFunction(f, target) { function throws(CUDAError) in
             try check(geometry, function, function.context.device.limits)

@@ -74,6 +74,23 @@ extension Shim {
         minGridSize.pointee = best.blocks &* device.description[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT]
     }
 
+    /// Refuses a cooperative launch whose blocks cannot all be on the device at the same time, as CUDA does at once.
+    ///
+    /// The driver is asked once for each size of blocks.
+    func checkResidency(_ geometry: LaunchGeometry, _ function: Function) throws(CUDAError) {
+        let device = function.context.device
+        guard device.description[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH] != 0 else { throw .notSupported }
+        try check(geometry, function, device.limits)
+        let threads = Int32(clamping: UInt64(geometry.blockX) * UInt64(geometry.blockY) * UInt64(geometry.blockZ))
+        let key = Function.OccupancyKey(
+            blockSize: threads, dynamicSharedBytes: Int(geometry.dynamicSharedBytes), flags: 0)
+        let multiprocessors = device.description[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT]
+        let blocksMax = UInt64(max(0, try activeBlocks(function, key))) * UInt64(max(0, multiprocessors))
+        let (plane, isLarge) = UInt64(geometry.gridX).multipliedReportingOverflow(by: UInt64(geometry.gridY))
+        let (blocks, isHuge) = plane.multipliedReportingOverflow(by: UInt64(geometry.gridZ))
+        guard !isLarge, !isHuge, blocks <= blocksMax else { throw CUDAError(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) }
+    }
+
     private func activeBlocks(_ function: Function, _ key: Function.OccupancyKey) throws(CUDAError) -> Int32 {
         guard key.blockSize > 0, key.dynamicSharedBytes >= 0 else { throw .invalidValue }
         if let known = function.occupancies.withLock({ $0[key] }) { return known }

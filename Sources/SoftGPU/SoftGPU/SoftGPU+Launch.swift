@@ -16,8 +16,6 @@ extension SoftGPU {
         try Self.check(shape, for: function)
         let parameterBytes = function.description.parameterBytes
         guard parameters.count >= parameterBytes else { throw .invalidValue }
-        // The device says so (CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH is 0).
-        guard !shape.isCooperative else { throw .notSupported }
         try function.prepare()
         context.keepOrder(stream)
         stream.submit(function, shape, UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes]))
@@ -40,6 +38,9 @@ extension SoftGPU {
         }
         let dynamicSharedBytesMax = function.dynamicSharedBytesMax.load(ordering: .relaxed)
         guard Int(shape.dynamicSharedBytes) <= dynamicSharedBytesMax else { throw .invalidValue }
+        guard !shape.isCooperative || Occupancy.canReside(function, shape) else {
+            throw CUDAError(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE)
+        }
     }
 
     package func cuLaunchHostFunc(
