@@ -239,6 +239,47 @@ import Testing
         try launch(blocks: 2)
         try fixture.synchronize()
         fixture.expectRefusal(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) { try launch(blocks: 1 << 24) }
+        // Exactly as many as fit, in a launch and in a graph.
+        let perProcessor = try fixture.driver.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+            fixture.context, hfunc: empty.function, blockSize: 1, dynamicSMemSize: 0, flags: 0)
+        let blocksMax = UInt32(perProcessor * device[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT])
+        try launch(blocks: blocksMax)
+        try fixture.synchronize()
+        fixture.expectRefusal(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) { try launch(blocks: blocksMax + 1) }
+        func plan(blocks: UInt32) -> GraphPlan {
+            let shape = LaunchGeometry(grid: (blocks, 1, 1), block: (1, 1, 1), isCooperative: true)
+            let work = DeviceWork.kernel(empty.function, shape, parameters: [])
+            return GraphPlan(nodes: [GraphPlan.Node(context: fixture.context, work: work, dependencies: [])])
+        }
+        let graph = try fixture.driver.cuGraphInstantiate(fixture.context, plan: plan(blocks: blocksMax))
+        try fixture.driver.cuGraphLaunch(fixture.context, hGraphExec: graph, hStream: .legacyDefault)
+        try fixture.synchronize()
+        try fixture.driver.cuGraphExecDestroy(fixture.context, hGraphExec: graph)
+        fixture.expectRefusal(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) {
+            _ = try fixture.driver.cuGraphInstantiate(fixture.context, plan: plan(blocks: blocksMax + 1))
+        }
+    }
+
+    @Test(arguments: DriverContract.subjects)
+    func countsClustersOnlyIfTheDeviceHasThem(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let (driver, context) = (fixture.driver, fixture.context)
+        let empty = try fixture.function("empty", in: ContractPTX.add).function
+        var shape = LaunchGeometry(grid: (64, 1, 1), block: (32, 1, 1))
+        shape.attributeBits = 0x0101_0200
+        if try driver.describe().devices[0][CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH] == 1 {
+            #expect(try driver.cuOccupancyMaxActiveClusters(context, hfunc: empty, shape) > 0)
+            #expect(try driver.cuOccupancyMaxPotentialClusterSize(context, hfunc: empty, shape) >= 8)
+            return
+        }
+        for question in [driver.cuOccupancyMaxActiveClusters, driver.cuOccupancyMaxPotentialClusterSize] {
+            fixture.expectRefusal(CUDA_ERROR_INVALID_CLUSTER_SIZE) { _ = try question(context, empty, shape) }
+        }
+        fixture.expectRefusal(CUDA_ERROR_INVALID_CLUSTER_SIZE, CUDA_ERROR_INVALID_VALUE) {
+            try driver.cuLaunchKernel(
+                context, f: empty, shape, stream: .legacyDefault,
+                parameters: UnsafeRawBufferPointer(start: nil, count: 0))
+        }
     }
 
     // MARK: Failures

@@ -66,6 +66,10 @@ final class FakeDriver: Driver {
         let devices = (0..<2).map { number in
             var attributes = attributes
             attributes[Int(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID.rawValue)] += Int32(number)
+            // The second device can do more.
+            attributes[Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH.rawValue)] = Int32(number)
+            attributes[Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH.rawValue)] = Int32(number)
+            attributes[Int(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH.rawValue)] = Int32(number)
             return DeviceDescription(
                 name: "Fake \(number)", uuid: [UInt8](repeating: UInt8(number + 1), count: 16), totalBytes: 1 << 30,
                 attributes: attributes, canAccessPeer: [number == 1, number == 0], leastPriority: 0,
@@ -136,12 +140,25 @@ final class FakeDriver: Driver {
     func cuOccupancyAvailableDynamicSMemPerBlock(
         _ context: ContextHandle, hfunc: FunctionHandle, numBlocks: Int32, blockSize: Int32
     ) throws(CUDAError) -> Int { 0 }
+    func cuOccupancyMaxActiveClusters(
+        _ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry
+    ) throws(CUDAError) -> Int32 {
+        note("clusters of \(shape.clusterX)x\(shape.clusterY)x\(shape.clusterZ)")
+        return 5
+    }
+    func cuOccupancyMaxPotentialClusterSize(
+        _ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry
+    ) throws(CUDAError) -> Int32 {
+        note("cluster of \(shape.blockX)")
+        return 8
+    }
     func cuLaunchKernel(
         _ context: ContextHandle, f: FunctionHandle, _ shape: LaunchGeometry, stream: StreamHandle,
         parameters: UnsafeRawBufferPointer
     ) throws(CUDAError) {
         state.withLock { state in
-            state.calls.append("launch \(shape.gridX)x\(shape.blockX) on \(stream.bits)")
+            let more = shape.attributeBits == 0 ? "" : " with \(String(shape.attributeBits, radix: 16))"
+            state.calls.append("launch \(shape.gridX)x\(shape.blockX) on \(stream.bits)\(more)")
             state.parameters = Array(parameters)
         }
     }

@@ -97,7 +97,8 @@ import Wire
 
     @Test func aGraphReadsBackAsItWasWritten() throws {
         let context = ContextHandle(bits: 7)
-        let shape = LaunchGeometry(grid: (1, 2, 3), block: (4, 5, 6), dynamicSharedBytes: 7, isCooperative: true)
+        var shape = LaunchGeometry(grid: (1, 2, 3), block: (4, 5, 6), dynamicSharedBytes: 7, isCooperative: true)
+        (shape.clusterX, shape.clusterY, shape.clusterZ) = (8, 2, 1)
         let box = DeviceBox(address: 1 << 40, pitch: 64, rows: 3)
         let set = DeviceSet(address: 9, pitch: 16, value: 3, elementBytes: 2, width: 5, height: 2)
         let works: [DeviceWork] = [

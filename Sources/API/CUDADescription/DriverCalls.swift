@@ -5,7 +5,7 @@
 /// Append only: the position is the number on the wire.
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
-    + graphCalls + arrayCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls
+    + graphCalls + arrayCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls + clusterCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(
@@ -324,3 +324,16 @@ private let graphCalls: [DriverCall] = [
         "cuGraphExecDestroy", .posts, .hostByHand, [.ended("hGraphExec", .graph)],
         "Ends an executable graph; what was launched goes on to its end."),
 ]
+
+private let clusterCalls: [DriverCall] = ["cuOccupancyMaxActiveClusters", "cuOccupancyMaxPotentialClusterSize"].map {
+    name in
+    DriverCall(
+        name, .waits,
+        .byHand(
+            declaration:
+                "func \(name)(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) "
+                + "throws(CUDAError) -> Int32"),
+        name.hasSuffix("Clusters")
+            ? "How many clusters of a launch the device holds at the same time."
+            : "How many blocks a cluster of a launch may have; what the launch says of clusters is ignored.")
+}

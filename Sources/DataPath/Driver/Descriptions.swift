@@ -89,6 +89,8 @@ package struct LaunchGeometry: Sendable, Equatable, BitwiseCopyable {
     package var blockX: UInt32, blockY: UInt32, blockZ: UInt32
     package var dynamicSharedBytes: UInt32
     package var isCooperative: Bool
+    /// Blocks of a cluster in each direction; 0 when the launch says nothing of clusters.
+    package var clusterX: UInt8 = 0, clusterY: UInt8 = 0, clusterZ: UInt8 = 0
 
     package init(
         grid: (UInt32, UInt32, UInt32), block: (UInt32, UInt32, UInt32), dynamicSharedBytes: UInt32 = 0,
@@ -98,6 +100,22 @@ package struct LaunchGeometry: Sendable, Equatable, BitwiseCopyable {
         (blockX, blockY, blockZ) = block
         self.dynamicSharedBytes = dynamicSharedBytes
         self.isCooperative = isCooperative
+    }
+
+    package var hasCluster: Bool { clusterX != 0 }
+
+    /// What it says beside sizes, as one number: whether it is cooperative in bit 0, the cluster in the upper three
+    /// bytes.
+    package var attributeBits: UInt32 {
+        get {
+            (isCooperative ? 1 : 0) | UInt32(clusterX) << 8 | UInt32(clusterY) << 16 | UInt32(clusterZ) << 24
+        }
+        set {
+            isCooperative = newValue & 1 != 0
+            clusterX = UInt8(truncatingIfNeeded: newValue >> 8)
+            clusterY = UInt8(truncatingIfNeeded: newValue >> 16)
+            clusterZ = UInt8(truncatingIfNeeded: newValue >> 24)
+        }
     }
 }
 

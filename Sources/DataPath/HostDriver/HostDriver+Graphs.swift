@@ -107,7 +107,7 @@ extension HostDriver {
                 withKernelParameters(kernel, geometry, parameters) {
                     function(&made, graph, dependencies, dependencies.count, $0)
                 })
-            if geometry.isCooperative { try makeCooperative(made) }
+            try setAttributes(of: geometry, node: made)
         case .copy(let target, let source, let extent):
             guard let function = functions.addCopy else { throw .notSupported }
             var copy = CUDA_MEMCPY3D(target: target, source: source, extent)
@@ -120,11 +120,12 @@ extension HostDriver {
         return made
     }
 
-    private func makeCooperative(_ node: UInt64) throws(CUDAError) {
-        guard let function = graphFunctions.setKernelAttribute else { throw .notSupported }
-        var value = CUlaunchAttributeValue()
-        value.cooperative = 1
-        try check(function(node, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, &value))
+    private func setAttributes(of geometry: LaunchGeometry, node: UInt64) throws(CUDAError) {
+        for attribute in geometry.attributes {
+            guard let function = graphFunctions.setKernelAttribute else { throw .notSupported }
+            var value = attribute.value
+            try check(function(node, attribute.id, &value))
+        }
     }
 
     /// Calls with a kernel's parameters in the form of a packed block.

@@ -28,23 +28,14 @@ extension HostDriver {
         _ f: FunctionHandle, _ shape: LaunchGeometry, _ stream: StreamHandle,
         _ extra: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) -> CUresult {
-        if !shape.isCooperative {
+        if !shape.isCooperative && !shape.hasCluster {
             guard let function = more.cuLaunchKernel else { return CUDA_ERROR_NOT_SUPPORTED }
             return function(
                 f.bits, shape.gridX, shape.gridY, shape.gridZ, shape.blockX, shape.blockY, shape.blockZ,
                 shape.dynamicSharedBytes, stream.bits, nil, extra)
         }
         guard let function = more.cuLaunchKernelEx else { return CUDA_ERROR_NOT_SUPPORTED }
-        var attribute = CUlaunchAttribute()
-        attribute.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE
-        attribute.value.cooperative = 1
-        return withUnsafeMutablePointer(to: &attribute) { attribute in
-            var configuration = CUlaunchConfig(
-                gridDimX: shape.gridX, gridDimY: shape.gridY, gridDimZ: shape.gridZ, blockDimX: shape.blockX,
-                blockDimY: shape.blockY, blockDimZ: shape.blockZ, sharedMemBytes: shape.dynamicSharedBytes,
-                hStream: OpaquePointer(bitPattern: UInt(stream.bits)), attrs: attribute, numAttrs: 1)
-            return function(&configuration, f.bits, nil, extra)
-        }
+        return shape.withConfiguration(stream.bits) { function($0, f.bits, nil, extra) }
     }
 
     package func cuLaunchHostFunc(

@@ -158,6 +158,10 @@ struct MoreHostFunctions: Sendable {
                 CUresult
         )?
     let cuLinkDestroy: (@convention(c) (UInt64) -> CUresult)?
+    typealias ClusterQuestion =
+        @convention(c) (UnsafeMutablePointer<Int32>?, UInt64, UnsafePointer<CUlaunchConfig>?) -> CUresult
+    let cuOccupancyMaxActiveClusters: ClusterQuestion?
+    let cuOccupancyMaxPotentialClusterSize: ClusterQuestion?
     let cuLaunchKernelEx:
         (
             @convention(c) (
@@ -239,6 +243,8 @@ struct MoreHostFunctions: Sendable {
         cuLinkAddData = library.function("cuLinkAddData_v2")
         cuLinkComplete = library.function("cuLinkComplete")
         cuLinkDestroy = library.function("cuLinkDestroy")
+        cuOccupancyMaxActiveClusters = library.function("cuOccupancyMaxActiveClusters")
+        cuOccupancyMaxPotentialClusterSize = library.function("cuOccupancyMaxPotentialClusterSize")
         cuLaunchKernelEx = library.function("cuLaunchKernelEx")
         cuLaunchKernel = library.function("cuLaunchKernel")
         cuLaunchHostFunc = library.function("cuLaunchHostFunc")

@@ -79,14 +79,7 @@ extension RemoteDriver {
         try post(.cuLaunchKernel, context, byteCount: 48 + parameters.count, stream: stream) { frame in
             frame.write(f.bits)
             frame.write(stream.bits)
-            frame.write(shape.gridX)
-            frame.write(shape.gridY)
-            frame.write(shape.gridZ)
-            frame.write(shape.blockX)
-            frame.write(shape.blockY)
-            frame.write(shape.blockZ)
-            frame.write(shape.dynamicSharedBytes)
-            frame.write(UInt32(shape.isCooperative ? 1 : 0))
+            frame.write(shape)
             frame.write(bytes: parameters)
         }
     }

@@ -121,16 +121,11 @@ extension Session {
     ) throws {
         let function = try request.read(UInt64.self)
         let stream = try request.read(UInt64.self)
-        let grid = (try request.read(UInt32.self), try request.read(UInt32.self), try request.read(UInt32.self))
-        let block = (try request.read(UInt32.self), try request.read(UInt32.self), try request.read(UInt32.self))
-        let dynamicSharedBytes = try request.read(UInt32.self)
-        let isCooperative = try request.read(UInt32.self) != 0
+        let geometry = try request.readLaunchGeometry()
         let parameters = try request.readBlock()
         guard parameters.byteCount <= Limits.parameterBytesMax else {
             throw WireError.tooLong(parameters.byteCount, limit: Limits.parameterBytesMax)
         }
-        let geometry = LaunchGeometry(
-            grid: grid, block: block, dynamicSharedBytes: dynamicSharedBytes, isCooperative: isCooperative)
         try parameters.withUnsafeBytes { bytes throws(CUDAError) in
             try driver.cuLaunchKernel(
                 contexts.driverHandle(frame.context), f: functions.driverHandle(function), geometry,

@@ -44,39 +44,6 @@ extension Shim {
         try launch(f, geometry, target, kernelParams, extra)
     }
 
-    /// More attributes than CUDA defines is a damaged count.
-    private static var launchAttributesMax: UInt32 { 256 }
-
-    /// Takes the attributes that change the result; the others are hints about scheduling and caches.
-    private func apply(
-        _ config: CUlaunchConfig, to geometry: inout LaunchGeometry, on device: Device
-    ) throws(CUDAError) {
-        guard config.numAttrs > 0 else { return }
-        guard let attributes = config.attrs, config.numAttrs <= Self.launchAttributesMax else { throw .invalidValue }
-        for index in 0..<Int(config.numAttrs) {
-            try apply(attributes[index].id, attributes[index].value, to: &geometry, on: device)
-        }
-    }
-
-    func apply(
-        _ id: CUlaunchAttributeID, _ value: CUlaunchAttributeValue, to geometry: inout LaunchGeometry,
-        on device: Device
-    ) throws(CUDAError) {
-        switch id {
-        case CU_LAUNCH_ATTRIBUTE_COOPERATIVE: geometry.isCooperative = value.cooperative != 0
-        case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-            let cluster = value.clusterDim
-            guard cluster.x > 0, cluster.y > 0, cluster.z > 0 else { throw .invalidValue }
-            if (cluster.x, cluster.y, cluster.z) == (1, 1, 1) { return }
-            // Clusters do not travel yet: a kernel that counts on one must not run without it.
-            throw device.limits.hasClusters ? .notSupported : .invalidValue
-        case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT,
-            CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
-            throw .notSupported
-        default: break
-        }
-    }
-
     @inline(__always)
     private func launch(
         _ f: OpaquePointer?, _ geometry: LaunchGeometry, _ target: StreamTarget,
@@ -85,7 +52,11 @@ extension Shim {
     ) throws(CUDAError) {
         if let stream = target.capturing {
             let context = try context(of: target)
+            if geometry.isCooperative { try checkResidency(geometry, try function(f, in: try ActiveContext(context))) }
             return try capture(.kernel(try kernelWork(f, geometry, context, kernelParams, extra)), on: stream)
+        }
+        if geometry.isCooperative {
+            try checkResidency(geometry, try function(f, in: try ActiveContext(try context(of: target))))
         }
         let (function, parameters) = try withFunction(f, target) { function throws(CUDAError) in
             try check(geometry, function, function.context.device.limits)

@@ -74,6 +74,58 @@ extension Shim {
         minGridSize.pointee = best.blocks &* device.description[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT]
     }
 
+    func cuOccupancyMaxActiveClusters(
+        _ numClusters: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?, _ config: UnsafePointer<CUlaunchConfig>?
+    ) throws(CUDAError) {
+        guard numClusters != nil else { throw .invalidValue }
+        let (function, geometry) = try clusterQuestion(`func`, config)
+        let clusters = try driver.cuOccupancyMaxActiveClusters(
+            try function.context.handle, hfunc: function.handle, geometry)
+        try write(clusters, to: numClusters)
+    }
+
+    func cuOccupancyMaxPotentialClusterSize(
+        _ clusterSize: UnsafeMutablePointer<Int32>?, _ func: OpaquePointer?, _ config: UnsafePointer<CUlaunchConfig>?
+    ) throws(CUDAError) {
+        guard clusterSize != nil else { throw .invalidValue }
+        let (function, geometry) = try clusterQuestion(`func`, config)
+        let size = try driver.cuOccupancyMaxPotentialClusterSize(
+            try function.context.handle, hfunc: function.handle, geometry)
+        try write(size, to: clusterSize)
+    }
+
+    /// The launch that a question about clusters is about; on a device without clusters there is none.
+    private func clusterQuestion(
+        _ handle: OpaquePointer?, _ config: UnsafePointer<CUlaunchConfig>?
+    ) throws(CUDAError) -> (Function, LaunchGeometry) {
+        guard let config = config?.pointee else { throw .invalidValue }
+        let function = try function(handle)
+        let device = function.context.device
+        guard device.limits.hasClusters else { throw CUDAError(CUDA_ERROR_INVALID_CLUSTER_SIZE) }
+        var geometry = LaunchGeometry(
+            grid: (config.gridDimX, config.gridDimY, config.gridDimZ),
+            block: (config.blockDimX, config.blockDimY, config.blockDimZ), dynamicSharedBytes: config.sharedMemBytes)
+        try apply(config, to: &geometry, on: device)
+        return (function, geometry)
+    }
+
+    /// Refuses a cooperative launch whose blocks cannot all be on the device at the same time, as CUDA does at once.
+    ///
+    /// The driver is asked once for each size of blocks.
+    func checkResidency(_ geometry: LaunchGeometry, _ function: Function) throws(CUDAError) {
+        let device = function.context.device
+        guard device.description[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH] != 0 else { throw .notSupported }
+        try check(geometry, function, device.limits)
+        let threads = Int32(clamping: UInt64(geometry.blockX) * UInt64(geometry.blockY) * UInt64(geometry.blockZ))
+        let key = Function.OccupancyKey(
+            blockSize: threads, dynamicSharedBytes: Int(geometry.dynamicSharedBytes), flags: 0)
+        let multiprocessors = device.description[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT]
+        let blocksMax = UInt64(max(0, try activeBlocks(function, key))) * UInt64(max(0, multiprocessors))
+        let (plane, isLarge) = UInt64(geometry.gridX).multipliedReportingOverflow(by: UInt64(geometry.gridY))
+        let (blocks, isHuge) = plane.multipliedReportingOverflow(by: UInt64(geometry.gridZ))
+        guard !isLarge, !isHuge, blocks <= blocksMax else { throw CUDAError(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) }
+    }
+
     private func activeBlocks(_ function: Function, _ key: Function.OccupancyKey) throws(CUDAError) -> Int32 {
         guard key.blockSize > 0, key.dynamicSharedBytes >= 0 else { throw .invalidValue }
         if let known = function.occupancies.withLock({ $0[key] }) { return known }

@@ -20,11 +20,7 @@ extension PayloadWriter {
         case .kernel(let function, let shape, let parameters):
             write(UInt8(1))
             write(function.bits)
-            for number in [shape.gridX, shape.gridY, shape.gridZ, shape.blockX, shape.blockY, shape.blockZ] {
-                write(number)
-            }
-            write(shape.dynamicSharedBytes)
-            write(UInt32(shape.isCooperative ? 1 : 0))
+            write(shape)
             write(block: parameters)
         case .copy(let target, let source, let extent):
             write(UInt8(2))
@@ -78,13 +74,8 @@ extension WireReader {
         case 0: return .empty
         case 1:
             let function = FunctionHandle(bits: try read(UInt64.self))
-            let grid = (try read(UInt32.self), try read(UInt32.self), try read(UInt32.self))
-            let block = (try read(UInt32.self), try read(UInt32.self), try read(UInt32.self))
-            let sharedBytes = try read(UInt32.self)
-            let isCooperative = try read(UInt32.self) != 0
+            let shape = try readLaunchGeometry()
             let parameters = try readBytes(limit: Limits.parameterBytesMax).withUnsafeBytes { Array($0) }
-            let shape = LaunchGeometry(
-                grid: grid, block: block, dynamicSharedBytes: sharedBytes, isCooperative: isCooperative)
             return .kernel(function, shape, parameters: parameters)
         case 2:
             return .copy(target: try readGraphBox(), source: try readGraphBox(), try readGraphExtent())

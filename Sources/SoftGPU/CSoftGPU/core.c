@@ -2,9 +2,11 @@
 // One core of the software GPU: takes blocks of a launch and runs them, several in turns where they wait for each
 // other.
 #define _GNU_SOURCE
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "internal.h"
 
@@ -148,43 +150,63 @@ static void run_loops(struct sg_core *core, struct sg_launch *launch, uint64_t b
     }
 }
 
+// All blocks of a core wait for another core, which may need this processor: the longer they have, the more is given
+// up. A grid barrier is usually over within the first rounds.
+static void pause_while_idle(uint32_t idle_rounds) {
+    enum { SPIN_ROUNDS = 64, YIELD_ROUNDS = 4096, SLEEP_NANOSECONDS = 20000 };
+    if (idle_rounds < SPIN_ROUNDS) {
+        __builtin_ia32_pause();
+    } else if (idle_rounds < YIELD_ROUNDS) {
+        sched_yield();
+    } else {
+        const struct timespec duration = {0, SLEEP_NANOSECONDS};
+        nanosleep(&duration, NULL);
+    }
+}
+
+// Starts a block if one is left and there is room for it. Returns whether it did.
+static int start_block(struct sg_core *core, struct sg_launch *launch, uint32_t busy) {
+    uint32_t free_slot = 0;
+    uint64_t index;
+    while (free_slot < core->slot_count && core->slots[free_slot]->busy) free_slot++;
+    struct slot *slot = busy < SG_SLOTS_MAX ? slot_at(core, free_slot) : NULL;
+    if (!slot && busy == 0) sg_launch_stop(launch, SG_OUT_OF_MEMORY, 0);
+    if (!slot || !take_block(launch, &index)) return 0;
+    if (!prepare(core, slot, launch, index)) {
+        sg_launch_stop(launch, SG_OUT_OF_MEMORY, 0);
+        return 0;
+    }
+    slot->busy = 1;
+    return 1;
+}
+
 // Runs the blocks in the slots in turns. A new block is started when all that run wait for something outside
 // themselves, so that blocks which wait for later ones find them started.
 static void run_coroutines(struct sg_core *core, struct sg_launch *launch, uint64_t blocks_max) {
-    uint64_t started = 0, index;
-    uint32_t busy = 0;
+    uint64_t started = 0;
+    uint32_t busy = 0, idle_rounds = 0;
     while (is_running(launch)) {
         // Blocks that spin may wait for one that has not started, whatever the caller's limit.
-        if (started < blocks_max || busy > 0) {
-            uint32_t free_slot = 0;
-            while (free_slot < core->slot_count && core->slots[free_slot]->busy) free_slot++;
-            struct slot *slot = busy < SG_SLOTS_MAX ? slot_at(core, free_slot) : NULL;
-            if (!slot && busy == 0) sg_launch_stop(launch, SG_OUT_OF_MEMORY, 0);
-            if (slot && take_block(launch, &index)) {
-                if (!prepare(core, slot, launch, index)) {
-                    sg_launch_stop(launch, SG_OUT_OF_MEMORY, 0);
-                    break;
-                }
-                slot->busy = 1;
-                busy += 1;
-                started += 1;
-            }
+        if ((started < blocks_max || busy > 0) && start_block(core, launch, busy)) {
+            busy += 1;
+            started += 1;
+            idle_rounds = 0;
         }
-        if (busy == 0) break;
+        if (busy == 0 || !is_running(launch)) break;
+        int advanced = 0;
         for (uint32_t i = 0; i < core->slot_count; i++) {
             struct slot *slot = core->slots[i];
             if (!slot->busy) continue;
-            switch (sg_block_step(&slot->block)) {
-            case SG_STEP_FINISHED:
-                slot->busy = 0;
-                busy -= 1;
-                if (is_running(launch)) finish_block(launch);
-                break;
-            case SG_STEP_STUCK: sg_launch_stop(launch, SG_DEADLOCKED, 0); break;
-            case SG_STEP_SPINNING: break;
-            }
+            const enum sg_step step = sg_block_step(&slot->block);
+            if (step != SG_STEP_SPINNING) advanced = 1;
+            if (step == SG_STEP_STUCK) sg_launch_stop(launch, SG_DEADLOCKED, 0);
+            if (step != SG_STEP_FINISHED) continue;
+            slot->busy = 0;
+            busy -= 1;
+            if (is_running(launch)) finish_block(launch);
         }
-        if (busy) __builtin_ia32_pause();
+        idle_rounds = advanced ? 0 : idle_rounds + 1;
+        if (busy && !advanced) pause_while_idle(idle_rounds);
     }
 }
 

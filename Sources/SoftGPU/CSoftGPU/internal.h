@@ -11,10 +11,12 @@ enum { SG_SHARED_USABLE = 256 << 10 };
 #define SG_SHARED_MARGIN (64ull << 20)
 #define SG_SHARED_RESERVED ((4ull << 30) + 2 * SG_SHARED_MARGIN)
 
-// A core runs several blocks in turns when they wait for one another; a launch that needs more is refused.
-enum { SG_SLOTS_MAX = 128 };
+// A core runs several blocks in turns when they wait for one another. One core may have to hold all blocks of a
+// cooperative grid, while the others are busy with another: 16 for each of 256 multiprocessors.
+enum { SG_SLOTS_MAX = 4096 };
 
-enum sg_step { SG_STEP_FINISHED, SG_STEP_SPINNING, SG_STEP_STUCK };
+// What became of a block in its turn: ended, went on and waits again, only spun, or waits for what cannot come.
+enum sg_step { SG_STEP_FINISHED, SG_STEP_ADVANCED, SG_STEP_SPINNING, SG_STEP_STUCK };
 
 // Where a fault on this thread goes while a kernel runs.
 struct sg_recovery {

@@ -139,7 +139,7 @@ static void run_warp(struct sg_block *block, uint32_t warp, int *progressed, int
 }
 
 enum sg_step sg_block_step(struct sg_block *block) {
-    for (;;) {
+    for (int advanced = 0;; advanced = 1) {
         int progressed = 0, spinning = 0;
         for (uint32_t w = 0; w < block->warp_count; w++) {
             if (!block->ready[w]) continue;
@@ -148,6 +148,7 @@ enum sg_step sg_block_step(struct sg_block *block) {
         }
         if (block->alive_count == 0) return SG_STEP_FINISHED;
         if (resolve_barriers(block) || progressed) continue;
-        return spinning ? SG_STEP_SPINNING : SG_STEP_STUCK;
+        if (!spinning) return SG_STEP_STUCK;
+        return advanced ? SG_STEP_ADVANCED : SG_STEP_SPINNING;
     }
 }

@@ -62,8 +62,34 @@ struct FlowGraph {
         if goesOn, index + 1 < blocks.count { blocks[index].successors.append(index + 1) }
     }
 
-    /// The strongly connected components that contain a cycle (Tarjan's algorithm, without recursion).
+    /// All loops, those inside of others too: the components, and for each branch backwards in one the blocks from
+    /// which it is reached without passing its target.
     func loops() -> [Set<Int>] {
+        var predecessors = Array(repeating: [Int](), count: blocks.count)
+        for (index, block) in blocks.enumerated() {
+            for successor in block.successors { predecessors[successor].append(index) }
+        }
+        var found: [Set<Int>] = []
+        for component in components() {
+            found.append(component)
+            for tail in component {
+                for head in blocks[tail].successors where head <= tail && component.contains(head) {
+                    var loop: Set<Int> = [head]
+                    var open = loop.insert(tail).inserted ? [tail] : []
+                    while let block = open.popLast() {
+                        for before in predecessors[block] where component.contains(before) {
+                            if loop.insert(before).inserted { open.append(before) }
+                        }
+                    }
+                    if loop != component { found.append(loop) }
+                }
+            }
+        }
+        return found
+    }
+
+    /// The strongly connected components that contain a cycle (Tarjan's algorithm, without recursion).
+    private func components() -> [Set<Int>] {
         var order = Array(repeating: -1, count: blocks.count)
         var low = order
         var onStack = Array(repeating: false, count: blocks.count)

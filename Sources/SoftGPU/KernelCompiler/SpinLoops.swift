@@ -50,6 +50,7 @@ struct SpinLoops: Sendable {
                 return isPollingCall(callee)
             }
         }
+        guard instructions.contains(where: { isSource($0.instruction) }) else { return }
         var tainted: Set<Int> = []
         var taintedVariables: Set<Int> = []
         var changed = true

@@ -5,7 +5,7 @@ import PTX
 ///
 /// The text is linked with a program that leaves one of them open.
 enum SystemLibrary {
-    private static let names: Set<String> = ["cudaCGGetIntrinsicHandle", "cudaCGSynchronize"]
+    private static let names: Set<String> = ["cudaCGGetIntrinsicHandle", "cudaCGSynchronize", "cudaCGSynchronizeGrid"]
 
     /// The library, if any of the texts needs it.
     static func module(for modules: [Module]) throws(PTXError) -> Module? {
@@ -81,6 +81,18 @@ enum SystemLibrary {
             mov.u32 %r1, 0;
         END:
             st.param.b32 [status], %r1;
+            ret;
+        }
+
+        .weak .func (.param .b32 status) cudaCGSynchronizeGrid(.param .b64 handle, .param .b32 flags)
+        {
+            .reg .b32 %r<4>;
+            .reg .b64 %d<4>;
+            ld.param.u64 %d1, [handle];
+            ld.param.u32 %r1, [flags];
+            { .param .b64 h; st.param.b64 [h], %d1; .param .b32 f; st.param.b32 [f], %r1; .param .b32 s;
+              call.uni (s), cudaCGSynchronize, (h, f); ld.param.b32 %r2, [s]; }
+            st.param.b32 [status], %r2;
             ret;
         }
         """

@@ -123,7 +123,7 @@ final class Function: Sendable {
     /// The total of dynamic shared memory a launch may ask for, settable.
     let dynamicSharedBytesMax: Atomic<Int>
     private let carveout = Atomic<Int32>(-1)
-    private let profile: DeviceProfile
+    let profile: DeviceProfile
     private let index: Int
     private let kernel = Mutex<CompiledKernel?>(nil)
 

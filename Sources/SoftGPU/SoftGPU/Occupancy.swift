@@ -23,6 +23,17 @@ enum Occupancy {
         return min(byOthers, sharedMax / shared)
     }
 
+    /// Whether all blocks of a launch that has passed the other checks are on the device at the same time, as those of
+    /// a cooperative grid must be.
+    static func canReside(_ function: Function, _ shape: LaunchGeometry) -> Bool {
+        let threads = Int(shape.blockX) * Int(shape.blockY) * Int(shape.blockZ)
+        let blocks = blocks(function, threads: threads, dynamicSharedBytes: Int(shape.dynamicSharedBytes))
+        let blocksMax = UInt64(blocks * function.profile.multiprocessors)
+        let (plane, isLarge) = UInt64(shape.gridX).multipliedReportingOverflow(by: UInt64(shape.gridY))
+        let (count, isHuge) = plane.multipliedReportingOverflow(by: UInt64(shape.gridZ))
+        return !isLarge && !isHuge && count <= blocksMax
+    }
+
     /// The dynamic shared memory with which `blocks` blocks fit.
     ///
     /// CUDA_ERROR_INVALID_VALUE when they do not fit at all.

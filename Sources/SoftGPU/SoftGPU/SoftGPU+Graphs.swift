@@ -76,7 +76,6 @@ extension SoftGPU {
             try Self.check(geometry, for: function)
             let byteCount = function.description.parameterBytes
             guard parameters.count >= byteCount else { throw .invalidValue }
-            guard !geometry.isCooperative else { throw .notSupported }
             try function.prepare()
             return .kernel(function, geometry, GraphParameters(parameters.prefix(byteCount)))
         }

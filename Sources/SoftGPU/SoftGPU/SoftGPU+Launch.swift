@@ -16,8 +16,6 @@ extension SoftGPU {
         try Self.check(shape, for: function)
         let parameterBytes = function.description.parameterBytes
         guard parameters.count >= parameterBytes else { throw .invalidValue }
-        // The device says so (CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH is 0).
-        guard !shape.isCooperative else { throw .notSupported }
         try function.prepare()
         context.keepOrder(stream)
         stream.submit(function, shape, UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes]))
@@ -32,6 +30,7 @@ extension SoftGPU {
             shape.blockX > 0, shape.blockY > 0, shape.blockZ > 0,
             shape.blockX <= block.x, shape.blockY <= block.y, shape.blockZ <= block.z
         else { throw .invalidValue }
+        guard !shape.hasCluster else { throw CUDAError(CUDA_ERROR_INVALID_CLUSTER_SIZE) }
         let threads = Int(shape.blockX) * Int(shape.blockY) * Int(shape.blockZ)
         guard threads <= DeviceProfile.threadsPerBlock else { throw .invalidValue }
         // The kernel was compiled for fewer threads than the device has (.maxntid).
@@ -40,6 +39,23 @@ extension SoftGPU {
         }
         let dynamicSharedBytesMax = function.dynamicSharedBytesMax.load(ordering: .relaxed)
         guard Int(shape.dynamicSharedBytes) <= dynamicSharedBytesMax else { throw .invalidValue }
+        guard !shape.isCooperative || Occupancy.canReside(function, shape) else {
+            throw CUDAError(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE)
+        }
+    }
+
+    /// A software GPU has no clusters (CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH is 0).
+    package func cuOccupancyMaxActiveClusters(
+        _ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry
+    ) throws(CUDAError) -> Int32 {
+        _ = try function(hfunc, in: try self.context(context))
+        throw CUDAError(CUDA_ERROR_INVALID_CLUSTER_SIZE)
+    }
+
+    package func cuOccupancyMaxPotentialClusterSize(
+        _ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry
+    ) throws(CUDAError) -> Int32 {
+        try cuOccupancyMaxActiveClusters(context, hfunc: hfunc, shape)
     }
 
     package func cuLaunchHostFunc(

@@ -24,7 +24,8 @@ let functionsFunctions: [Function] = [
     Function(
         "cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", 7000,
         "int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize, unsigned int flags"),
-    Function("cuOccupancyMaxActiveClusters", 11070, absent: .later),
+    Function(
+        "cuOccupancyMaxActiveClusters", 11070, "int *numClusters, CUfunction func, const CUlaunchConfig *config"),
     Function(
         "cuOccupancyMaxPotentialBlockSize", 6050,
         "int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit"
@@ -33,5 +34,7 @@ let functionsFunctions: [Function] = [
         "cuOccupancyMaxPotentialBlockSizeWithFlags", 7000,
         "int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit, unsigned int flags"
     ),
-    Function("cuOccupancyMaxPotentialClusterSize", 11070, absent: .later),
+    Function(
+        "cuOccupancyMaxPotentialClusterSize", 11070,
+        "int *clusterSize, CUfunction func, const CUlaunchConfig *config"),
 ]

@@ -6,7 +6,9 @@ let launchFunctions: [Function] = [
         "cuLaunchCooperativeKernel", 9000,
         "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream, void **kernelParams",
         perThread: .ptsz(9000)),
-    Function("cuLaunchCooperativeKernelMultiDevice", 9000, absent: .later),
+    Function(
+        "cuLaunchCooperativeKernelMultiDevice", 9000,
+        "CUDA_LAUNCH_PARAMS *launchParamsList, unsigned int numDevices, unsigned int flags"),
     Function("cuLaunchGrid", 2000, absent: .later),
     Function("cuLaunchGridAsync", 2000, absent: .later),
     Function("cuLaunchHostFunc", 10000, "CUstream hStream, CUhostFn fn, void *userData", perThread: .ptsz(10000)),

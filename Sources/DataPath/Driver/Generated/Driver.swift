@@ -294,4 +294,10 @@ package protocol Driver: Sendable {
 
     /// Imports another process's memory.
     func cuMemImportFromShareableHandle(shareableHandle: ShareableHandle) throws(CUDAError) -> PhysicalMemoryHandle
+
+    /// How many clusters of a launch the device holds at the same time.
+    func cuOccupancyMaxActiveClusters(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) throws(CUDAError) -> Int32
+
+    /// How many blocks a cluster of a launch may have; what the launch says of clusters is ignored.
+    func cuOccupancyMaxPotentialClusterSize(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) throws(CUDAError) -> Int32
 }

@@ -200,4 +200,12 @@ extension PartitionedDriver {
     package func cuMemAddressFree(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
         try driver.cuMemAddressFree(ptr: ptr, size: size)
     }
+
+    package func cuOccupancyMaxActiveClusters(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) throws(CUDAError) -> Int32 {
+        try driver.cuOccupancyMaxActiveClusters(context, hfunc: hfunc, shape)
+    }
+
+    package func cuOccupancyMaxPotentialClusterSize(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) throws(CUDAError) -> Int32 {
+        try driver.cuOccupancyMaxPotentialClusterSize(context, hfunc: hfunc, shape)
+    }
 }

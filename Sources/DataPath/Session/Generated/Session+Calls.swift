@@ -466,6 +466,10 @@ extension Session {
             let shareableHandle = try request.read(ShareableHandle.self)
             try request.finish()
             try physicalMemory.insert(made, driver.cuMemImportFromShareableHandle(shareableHandle: shareableHandle))
+        case .cuOccupancyMaxActiveClusters:
+            try perform_cuOccupancyMaxActiveClusters(frame, &request, &reply)
+        case .cuOccupancyMaxPotentialClusterSize:
+            try perform_cuOccupancyMaxPotentialClusterSize(frame, &request, &reply)
         }
     }
 }

@@ -887,14 +887,14 @@ let exportList = CallList(driver: """
     cuOccupancyAvailableDynamicSMemPerBlock dynamicSmemSize func numBlocks blockSize
     cuOccupancyMaxActiveBlocksPerMultiprocessor numBlocks func blockSize dynamicSMemSize
     cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags numBlocks func blockSize dynamicSMemSize flags
-    cuOccupancyMaxActiveClusters
+    cuOccupancyMaxActiveClusters numClusters func config
     cuOccupancyMaxPotentialBlockSize minGridSize blockSize func blockSizeToDynamicSMemSize dynamicSMemSize blockSizeLimit
     cuOccupancyMaxPotentialBlockSizeWithFlags minGridSize blockSize func blockSizeToDynamicSMemSize dynamicSMemSize blockSizeLimit flags
-    cuOccupancyMaxPotentialClusterSize
+    cuOccupancyMaxPotentialClusterSize clusterSize func config
     cuLaunch
     cuLaunchCooperativeKernel f gridDimX gridDimY gridDimZ blockDimX blockDimY blockDimZ sharedMemBytes hStream kernelParams
     cuLaunchCooperativeKernel_ptsz f gridDimX gridDimY gridDimZ blockDimX blockDimY blockDimZ sharedMemBytes hStream kernelParams
-    cuLaunchCooperativeKernelMultiDevice
+    cuLaunchCooperativeKernelMultiDevice launchParamsList numDevices flags
     cuLaunchGrid
     cuLaunchGridAsync
     cuLaunchHostFunc hStream fn userData

@@ -61,7 +61,9 @@ import Driver
     answer(.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, { $0.add(result: numBlocks); $0.add(`func`); $0.add(blockSize); $0.add(dynamicSMemSize); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(numBlocks, `func`, blockSize, dynamicSMemSize, flags) }
 }
 
-@c public func cuOccupancyMaxActiveClusters() -> CUresult { absent(.cuOccupancyMaxActiveClusters) }
+@c public func cuOccupancyMaxActiveClusters(_ numClusters: UnsafeMutablePointer<Int32>?, _ `func`: OpaquePointer?, _ config: UnsafePointer<CUlaunchConfig>?) -> CUresult {
+    answer(.cuOccupancyMaxActiveClusters, { $0.add(result: numClusters); $0.add(`func`); $0.add(config) }) { shim throws(CUDAError) in try shim.cuOccupancyMaxActiveClusters(numClusters, `func`, config) }
+}
 
 @c public func cuOccupancyMaxPotentialBlockSize(_ minGridSize: UnsafeMutablePointer<Int32>?, _ blockSize: UnsafeMutablePointer<Int32>?, _ `func`: OpaquePointer?, _ blockSizeToDynamicSMemSize: CUoccupancyB2DSize?, _ dynamicSMemSize: Int, _ blockSizeLimit: Int32) -> CUresult {
     answer(.cuOccupancyMaxPotentialBlockSize, { $0.add(result: minGridSize); $0.add(result: blockSize); $0.add(`func`); $0.add(blockSizeToDynamicSMemSize); $0.add(dynamicSMemSize); $0.add(blockSizeLimit) }) { shim throws(CUDAError) in try shim.cuOccupancyMaxPotentialBlockSize(minGridSize, blockSize, `func`, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit) }
@@ -71,4 +73,6 @@ import Driver
     answer(.cuOccupancyMaxPotentialBlockSizeWithFlags, { $0.add(result: minGridSize); $0.add(result: blockSize); $0.add(`func`); $0.add(blockSizeToDynamicSMemSize); $0.add(dynamicSMemSize); $0.add(blockSizeLimit); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuOccupancyMaxPotentialBlockSizeWithFlags(minGridSize, blockSize, `func`, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit, flags) }
 }
 
-@c public func cuOccupancyMaxPotentialClusterSize() -> CUresult { absent(.cuOccupancyMaxPotentialClusterSize) }
+@c public func cuOccupancyMaxPotentialClusterSize(_ clusterSize: UnsafeMutablePointer<Int32>?, _ `func`: OpaquePointer?, _ config: UnsafePointer<CUlaunchConfig>?) -> CUresult {
+    answer(.cuOccupancyMaxPotentialClusterSize, { $0.add(result: clusterSize); $0.add(`func`); $0.add(config) }) { shim throws(CUDAError) in try shim.cuOccupancyMaxPotentialClusterSize(clusterSize, `func`, config) }
+}

@@ -15,7 +15,9 @@ import Driver
     answer(.cuLaunchCooperativeKernel_ptsz, { $0.add(f); $0.add(gridDimX); $0.add(gridDimY); $0.add(gridDimZ); $0.add(blockDimX); $0.add(blockDimY); $0.add(blockDimZ); $0.add(sharedMemBytes); $0.add(hStream); $0.add(kernelParams) }) { shim throws(CUDAError) in try shim.cuLaunchCooperativeKernel(f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream, kernelParams, defaultStream: .perThread) }
 }
 
-@c public func cuLaunchCooperativeKernelMultiDevice() -> CUresult { absent(.cuLaunchCooperativeKernelMultiDevice) }
+@c public func cuLaunchCooperativeKernelMultiDevice(_ launchParamsList: UnsafeMutablePointer<CUDA_LAUNCH_PARAMS>?, _ numDevices: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuLaunchCooperativeKernelMultiDevice, { $0.add(launchParamsList); $0.add(numDevices); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuLaunchCooperativeKernelMultiDevice(launchParamsList, numDevices, flags) }
+}
 
 @c public func cuLaunchGrid() -> CUresult { absent(.cuLaunchGrid) }
 

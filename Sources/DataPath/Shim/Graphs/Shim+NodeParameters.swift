@@ -58,7 +58,7 @@ extension Shim {
         guard case .kernel(let old) = old else { throw .invalidValue }
         var work = try kernelWork(parameters)
         work.attributes = old.attributes
-        work.geometry.isCooperative = old.geometry.isCooperative
+        work.geometry.attributeBits = old.geometry.attributeBits
         return work
     }
 
@@ -90,7 +90,7 @@ extension Shim {
         try setWork(try node(dst)) { old throws(CUDAError) in
             guard case .kernel(var kernel) = old else { throw .invalidValue }
             kernel.attributes = source.attributes
-            kernel.geometry.isCooperative = source.geometry.isCooperative
+            kernel.geometry.attributeBits = source.geometry.attributeBits
             return .kernel(kernel)
         }
     }

@@ -96,4 +96,6 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuMemGetAllocationGranularity = 89
     case cuMemExportToShareableHandle = 90
     case cuMemImportFromShareableHandle = 91
+    case cuOccupancyMaxActiveClusters = 92
+    case cuOccupancyMaxPotentialClusterSize = 93
 }
