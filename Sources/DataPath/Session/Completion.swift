@@ -68,6 +68,10 @@ extension Session {
             if let landing = completion.landing { idleLandings[completion.context, default: []].append(landing) }
         }
         if let (header, payload) = completion.postponed {
+            // Meanwhile other threads may have enqueued host functions, for which the driver would wait too.
+            if mayNeedFrames, isWorking(completion.context, completion.handle) {
+                return try payload.withUnsafeBytes { try postpone(header, $0) }
+            }
             // Another call's answer may be waiting to be sent.
             var pending = PayloadWriter()
             swap(&pending, &reply)
@@ -93,6 +97,9 @@ extension Session {
         .cuMemFree_v2, .cuModuleUnload, .cuCtxDestroy_v2, .cuDevicePrimaryCtxRelease_v2, .cuIpcGetMemHandle,
         .cuIpcCloseMemHandle, .cuArrayDestroy, .cuMipmappedArrayDestroy,
     ]
+
+    /// Whether work may be waiting for what a frame that has yet to come brings.
+    var mayNeedFrames: Bool { hostFunctions.isBusy || hasWaitedForValues }
 
     /// Performs a frame when the work of its context is done, so that the session can meanwhile read that a host
     /// function has returned, for which the work may be waiting.

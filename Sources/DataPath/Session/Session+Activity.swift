@@ -25,14 +25,14 @@ extension Session {
     }
 
     /// Whether some stream has work.
-    private var isWorking: Bool {
-        for (number, context) in contexts.all {
-            if isBusy(.legacyDefault, context) { return true }
-            for event in orphanedWork[number] ?? [] where isPending(event, context) { return true }
-        }
-        for (number, owner) in contextOfStream {
-            guard let stream = try? streams.driverHandle(number), let context = try? contexts.driverHandle(owner)
-            else { continue }
+    private var isWorking: Bool { contexts.all.contains { isWorking($0.key, $0.value) } }
+
+    /// Whether some stream of a context has work, or one that has ended.
+    func isWorking(_ number: UInt64, _ context: ContextHandle) -> Bool {
+        if isBusy(.legacyDefault, context) { return true }
+        for event in orphanedWork[number] ?? [] where isPending(event, context) { return true }
+        for (stream, owner) in contextOfStream where owner == number {
+            guard let stream = try? streams.driverHandle(stream) else { continue }
             if isBusy(stream, context) { return true }
         }
         return false

@@ -207,7 +207,7 @@ package final class Session {
             return
         }
         guard let call = Call(rawValue: header.call) else { throw WireError.unknownCall(header.call) }
-        if mayPostpone, hostFunctions.isBusy || hasWaitedForValues, Session.waitsForWork.contains(call) {
+        if mayPostpone, mayNeedFrames, Session.waitsForWork.contains(call) {
             return try postpone(header, payload)
         }
         let wantsReply = header.flags.contains(.wantsReply)

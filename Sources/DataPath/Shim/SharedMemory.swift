@@ -8,7 +8,7 @@ import Synchronization
 /// Managed memory, and host memory that kernels use, where the device is in another process.
 ///
 /// Host and device have it by turns. Before work that may use it is enqueued, what the host has changed is sent, in the
-/// order of the work's stream, and the application's access is taken away. When the application touches it again, the
+/// order of the work, and the application's access is taken away. When the application touches it again, the
 /// access faults; the fault waits until the work that was enqueued is done, brings the contents, and gives the access
 /// back. Memory that stays on one side costs nothing.
 ///
@@ -25,8 +25,16 @@ final class SharedMemory: Sendable {
         var lastWork: UInt64 = 0
         /// What a fault has learnt of earlier work.
         var failure: CUDAError?
-        /// The stream of each context on which memory is fetched: it waits for no other.
-        var fetching: [UInt64: StreamHandle] = [:]
+        var lanes: [UInt64: Lane] = [:]
+    }
+
+    /// The stream of a context on which memory changes sides, both ways, so that what is fetched is what was last sent
+    /// even while work and host functions of other threads go on. It waits for no other stream: before the host may
+    /// change a block, all work that may use it is done.
+    private struct Lane {
+        let stream: StreamHandle
+        /// Where work waits for what has been sent before it.
+        let event: EventHandle
     }
 
     private let driver: any Driver & AnyObject
@@ -53,9 +61,11 @@ final class SharedMemory: Sendable {
     func insert(in context: ContextHandle, _ make: () -> SharedRange?) throws(CUDAError) {
         try watchFaults()
         try state.withLock { state throws(CUDAError) in
-            if state.fetching[context.bits] == nil {
-                state.fetching[context.bits] = try driver.cuStreamCreateWithPriority(
+            if state.lanes[context.bits] == nil {
+                let stream = try driver.cuStreamCreateWithPriority(
                     context, flags: CU_STREAM_NON_BLOCKING.rawValue, priority: 0)
+                let event = try driver.cuEventCreate(context, flags: UInt32(CU_EVENT_DISABLE_TIMING.rawValue))
+                state.lanes[context.bits] = Lane(stream: stream, event: event)
             }
             // Under the lock: who faults meanwhile waits, and finds it.
             guard let range = make() else { throw .outOfMemory }
@@ -92,7 +102,7 @@ final class SharedMemory: Sendable {
             state.active.removeAll { $0.contextBits == bits }
             rangeCount.subtract(ended.count, ordering: .relaxed)
             for context in Set(ended.map(\.context.bits)) {
-                state.fetching[context] = nil
+                state.lanes[context] = nil
                 state.busy[context] = nil
             }
         }
@@ -105,8 +115,12 @@ final class SharedMemory: Sendable {
         _ stream: StreamTarget, _ enqueue: () throws(CUDAError) -> Void
     ) throws(CUDAError) {
         try state.withLock { state throws(CUDAError) in
-            for range in state.active { try handOver(range, range.hostBase..<range.hostEnd, stream) }
+            var sent: Set<ContextHandle> = []
+            for range in state.active where try handOver(range, range.hostBase..<range.hostEnd, state) {
+                sent.insert(range.context)
+            }
             state.active.removeAll(keepingCapacity: true)
+            try wait(stream, for: sent, state)
             try enqueue()
             Self.remember(stream, in: &state)
         }
@@ -117,14 +131,17 @@ final class SharedMemory: Sendable {
         _ parts: [Range<UInt>], _ stream: StreamTarget, _ enqueue: () throws(CUDAError) -> Void
     ) throws(CUDAError) {
         try state.withLock { state throws(CUDAError) in
+            var sent: Set<ContextHandle> = []
             for part in parts {
                 var next = part.lowerBound
                 while next < part.upperBound, let range = Self.find(next, in: state) {
-                    try handOver(range, next..<min(part.upperBound, range.hostEnd), stream)
+                    let isSent = try handOver(range, next..<min(part.upperBound, range.hostEnd), state)
+                    if isSent { sent.insert(range.context) }
                     next = range.hostEnd
                 }
             }
             state.active.removeAll { $0.isOnDevice }
+            try wait(stream, for: sent, state)
             try enqueue()
             Self.remember(stream, in: &state)
         }
@@ -134,36 +151,50 @@ final class SharedMemory: Sendable {
     ///
     /// A failure is kept for the next call that may return it.
     func handOverAll() {
-        let streams = state.withLock { state in
-            var streams: [UInt64: StreamHandle] = [:]
+        let sent = state.withLock { state in
+            var sent: [ContextHandle: StreamHandle] = [:]
             for range in state.active {
-                guard let stream = state.fetching[range.context.bits] else { continue }
-                let target = StreamTarget(contextBits: range.contextBits, context: range.context, stream: stream)
-                streams[range.context.bits] = stream
                 do throws(CUDAError) {
-                    try handOver(range, range.hostBase..<range.hostEnd, target)
+                    let isSent = try handOver(range, range.hostBase..<range.hostEnd, state)
+                    if isSent { sent[range.context] = state.lanes[range.context.bits]?.stream }
                 } catch {
                     if state.failure == nil { state.failure = error }
                 }
             }
             state.active.removeAll { $0.isOnDevice }
-            return streams
+            return sent
         }
-        for (context, stream) in streams {
+        for (context, stream) in sent {
             do throws(CUDAError) {
-                try driver.cuStreamSynchronize(ContextHandle(bits: context), hStream: stream)
+                try driver.cuStreamSynchronize(context, hStream: stream)
             } catch {
                 state.withLock { if $0.failure == nil { $0.failure = error } }
             }
         }
     }
 
+    /// Whether something had to be sent.
     private func handOver(
-        _ range: SharedRange, _ part: Range<UInt>, _ stream: StreamTarget
-    ) throws(CUDAError) {
+        _ range: SharedRange, _ part: Range<UInt>, _ state: State
+    ) throws(CUDAError) -> Bool {
+        guard let lane = state.lanes[range.context.bits] else { throw .contextIsDestroyed }
+        var isSent = false
         try range.handOver(part) { target, bytes throws(CUDAError) in
+            isSent = true
             try driver.cuMemcpyHtoDAsync_v2(
-                stream.context, dstDevice: target, srcHost: bytes.bytes, hStream: stream.stream)
+                range.context, dstDevice: target, srcHost: bytes.bytes, hStream: lane.stream)
+        }
+        return isSent
+    }
+
+    /// Has work that will be enqueued wait for what has been sent.
+    private func wait(
+        _ stream: StreamTarget, for contexts: Set<ContextHandle>, _ state: State
+    ) throws(CUDAError) {
+        for context in contexts {
+            guard let lane = state.lanes[context.bits] else { continue }
+            try driver.cuEventRecordWithFlags(context, hEvent: lane.event, hStream: lane.stream, flags: 0)
+            try driver.cuStreamWaitEvent(stream.context, hStream: stream.stream, hEvent: lane.event, flags: 0)
         }
     }
 
@@ -201,8 +232,8 @@ final class SharedMemory: Sendable {
             let wasOnDevice = range.isOnDevice
             do throws(CUDAError) {
                 try range.touch(address, isWrite: isWrite) { source, target throws(CUDAError) in
-                    guard let stream = state.fetching[range.context.bits] else { throw .contextIsDestroyed }
-                    try driver.cuMemcpyDtoH_v2(range.context, dstHost: target, srcDevice: source, stream: stream)
+                    guard let lane = state.lanes[range.context.bits] else { throw .contextIsDestroyed }
+                    try driver.cuMemcpyDtoH_v2(range.context, dstHost: target, srcDevice: source, stream: lane.stream)
                 }
             } catch  where error.isSticky {
                 // The context is past help, and every call says so; what the host had last is all there is.
