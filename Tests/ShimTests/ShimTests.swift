@@ -14,10 +14,10 @@ struct Harness: @unchecked Sendable {
     let driver = FakeDriver()
     let shim: Shim
 
-    init(remoteMemory: Bool = false, visibleDevices: String? = nil) {
+    init(remoteMemory: Bool = false, visibleDevices: String? = nil, isLaunchBlocking: Bool = false) {
         shim = Shim(
             DriverSource(driver, hasRemoteMemory: remoteMemory), description: FakeDriver.description,
-            environment: Environment(visibleDevices: visibleDevices))
+            environment: Environment(visibleDevices: visibleDevices, isLaunchBlocking: isLaunchBlocking))
     }
 
     /// Runs a test on a new thread, optionally with device 0's primary context current.

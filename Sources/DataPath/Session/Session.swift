@@ -44,6 +44,9 @@ package final class Session {
     /// Texture and surface objects that the client has made, by the number of their context.
     var textures = ObjectValues()
     var surfaces = ObjectValues()
+    var greenContexts = HandleTable<GreenContextHandle>(unknown: .invalidContext)
+    /// The client's number of the green context of each stream that belongs to one.
+    var greenContextOfStream: [UInt64: UInt64] = [:]
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 
@@ -371,6 +374,7 @@ package final class Session {
     private func release() {
         completions.removeAll()
         let primary = Set(primaryContexts.values)
+        for context in greenContexts.all.values { try? driver.cuGreenCtxDestroy(hCtx: context) }
         for context in contexts.all.values where !primary.contains(context) {
             try? driver.cuCtxDestroy_v2(ctx: context)
         }

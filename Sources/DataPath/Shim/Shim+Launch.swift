@@ -98,7 +98,7 @@ extension Shim {
                 target.context, f: function, geometry, stream: target.stream,
                 parameters: UnsafeRawBufferPointer(parameters))
         }
-        if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
+        try waitIfBlocking(target)
     }
 
     /// Calls with the function behind a CUfunction, or behind a CUkernel that was cast to one, in the context of a

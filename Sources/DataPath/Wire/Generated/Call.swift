@@ -96,4 +96,16 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuMemGetAllocationGranularity = 89
     case cuMemExportToShareableHandle = 90
     case cuMemImportFromShareableHandle = 91
+    case cuDeviceGetDevResource = 92
+    case cuGreenCtxGetDevResource = 93
+    case cuDevSmResourceSplitByCount = 94
+    case cuDevSmResourceSplit = 95
+    case cuDevResourceGenerateDesc = 96
+    case cuGreenCtxCreate = 97
+    case cuGreenCtxDestroy = 98
+    case cuGreenCtxStreamCreate = 99
+    case cuGreenCtxRecordEvent = 100
+    case cuGreenCtxWaitEvent = 101
+    case cuCtxRecordEvent = 102
+    case cuCtxWaitEvent = 103
 }
