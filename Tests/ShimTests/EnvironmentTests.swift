@@ -36,21 +36,23 @@ import Testing
         #expect(visibleDevices(Self.devices, nil, order: .bus).map(\.ordinal) == [0, 1, 2, 3])
     }
 
-    @Test(arguments: [
-        // Not set: all; set and empty: none.
-        (nil, [1, 2, 0, 3]), ("", []),
-        // Numbers of the order, in the sequence's order.
-        ("2,0", [0, 1]), ("1", [2]), (" 1 , 2 ", [2, 0]),
-        // Whatever stands behind an invalid entry is not visible.
-        ("0,2,-1,1", [1, 0]), ("0,9,1", [1]), ("-1", []), ("0,,1", [1]), ("0,x,1", [1]), ("NoDevFiles", []),
-        // UUIDs, or enough of their beginning to name one.
-        ("GPU-abababa0-0", []), ("GPU-ababab00-abab-abab-abab-abababababab", [0]), ("GPU-ababab01,GPU-ABABAB00", [1, 0]),
-        ("GPU-abab,0", []), ("gpu-ababab01", []),
-        // Parts of GPUs have a prefix of their own.
-        ("MIG-ababab03", [3]), ("GPU-ababab03", []), ("MIG-ababab01", []), ("MIG-GPU-ababab03/1/0", []),
-        // Both kinds together; a device named twice makes the list void.
-        ("0,GPU-ababab02", [1, 2]), ("0,GPU-ababab01", []), ("1,1", []),
-    ] as [(String?, [Int32])])
+    @Test(
+        arguments: [
+            // Not set: all; set and empty: none.
+            (nil, [1, 2, 0, 3]), ("", []),
+            // Numbers of the order, in the sequence's order.
+            ("2,0", [0, 1]), ("1", [2]), (" 1 , 2 ", [2, 0]),
+            // Whatever stands behind an invalid entry is not visible.
+            ("0,2,-1,1", [1, 0]), ("0,9,1", [1]), ("-1", []), ("0,,1", [1]), ("0,x,1", [1]), ("NoDevFiles", []),
+            // UUIDs, or enough of their beginning to name one.
+            ("GPU-abababa0-0", []), ("GPU-ababab00-abab-abab-abab-abababababab", [0]),
+            ("GPU-ababab01,GPU-ABABAB00", [1, 0]),
+            ("GPU-abab,0", []), ("gpu-ababab01", []),
+            // Parts of GPUs have a prefix of their own.
+            ("MIG-ababab03", [3]), ("GPU-ababab03", []), ("MIG-ababab01", []), ("MIG-GPU-ababab03/1/0", []),
+            // Both kinds together; a device named twice makes the list void.
+            ("0,GPU-ababab02", [1, 2]), ("0,GPU-ababab01", []), ("1,1", []),
+        ] as [(String?, [Int32])])
     func choosesVisibleDevices(variable: String?, expected: [Int32]) {
         #expect(ordinals(variable) == expected, "\(variable ?? "unset")")
     }

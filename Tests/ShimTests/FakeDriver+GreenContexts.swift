@@ -26,9 +26,11 @@ extension FakeDriver {
     ) throws(CUDAError) -> MultiprocessorSplit {
         guard input == 1 else { throw .invalidValue }
         let counts = groups.map { $0.count == 0 ? 2 : $0.count }
-        let made = makesResult ? counts.map { count in
-            MultiprocessorResource(number: 2, count: count, minPartition: 2, alignment: 2)
-        } : []
+        let made =
+            makesResult
+            ? counts.map { count in
+                MultiprocessorResource(number: 2, count: count, minPartition: 2, alignment: 2)
+            } : []
         return MultiprocessorSplit(groups: made, remainder: nil, counts: counts)
     }
     func cuDevResourceGenerateDesc(resources: [ResourceNumber]) throws(CUDAError) -> ResourceNumber {

@@ -45,7 +45,9 @@ extension WireReader {
     @_lifetime(self: copy self)
     package mutating func readMultiprocessorGroups() throws(WireError) -> [MultiprocessorGroup] {
         let count = try read(UInt32.self)
-        guard count <= MultiprocessorGroup.countMax else { throw .tooLong(Int(count), limit: MultiprocessorGroup.countMax) }
+        guard count <= MultiprocessorGroup.countMax else {
+            throw .tooLong(Int(count), limit: MultiprocessorGroup.countMax)
+        }
         var groups: [MultiprocessorGroup] = []
         for _ in 0..<count {
             groups.append(

@@ -47,10 +47,12 @@ let contextsFunctions: [Function] = [
         "CUdevResourceDesc *phDesc, CUdevResource *resources, unsigned int nbResources"),
     Function(
         "cuDevSmResourceSplit", 13010,
-        "CUdevResource *result, unsigned int nbGroups, const CUdevResource *input, CUdevResource *remainder, unsigned int flags, CU_DEV_SM_RESOURCE_GROUP_PARAMS *groupParams"),
+        "CUdevResource *result, unsigned int nbGroups, const CUdevResource *input, CUdevResource *remainder, unsigned int flags, CU_DEV_SM_RESOURCE_GROUP_PARAMS *groupParams"
+    ),
     Function(
         "cuDevSmResourceSplitByCount", 12040,
-        "CUdevResource *result, unsigned int *nbGroups, const CUdevResource *input, CUdevResource *remainder, unsigned int flags, unsigned int minCount"),
+        "CUdevResource *result, unsigned int *nbGroups, const CUdevResource *input, CUdevResource *remainder, unsigned int flags, unsigned int minCount"
+    ),
     Function("cuDeviceGetDevResource", 12040, "CUdevice device, CUdevResource *resource, CUdevResourceType type"),
     Function("cuGreenCtxCreate", 12040, "CUgreenCtx *phCtx, CUdevResourceDesc desc, CUdevice dev, unsigned int flags"),
     Function("cuGreenCtxDestroy", 12040, "CUgreenCtx hCtx"),

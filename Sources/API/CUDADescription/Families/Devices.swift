@@ -22,7 +22,8 @@ let devicesFunctions: [Function] = [
     Function("cuDeviceGetNvSciSyncAttributes", 10020, absent: .nvSciSync),
     Function(
         "cuDeviceGetP2PAtomicCapabilities", 13000,
-        "unsigned int *capabilities, const CUatomicOperation *operations, unsigned int count, CUdevice srcDevice, CUdevice dstDevice"),
+        "unsigned int *capabilities, const CUatomicOperation *operations, unsigned int count, CUdevice srcDevice, CUdevice dstDevice"
+    ),
     Function(
         "cuDeviceGetP2PAttribute", 8000,
         "int* value, CUdevice_P2PAttribute attrib, CUdevice srcDevice, CUdevice dstDevice"),
