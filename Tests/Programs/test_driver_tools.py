@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import CLIENT, ROOT
+from conftest import CLIENT, PYTHON, ROOT, run
 
 SOURCES = ROOT / "Tests" / "Programs"
 LINE = re.compile(r"\[\d\d:\d\d:\d\d\.\d{3}\]\[\d+\]\[CUDA\]\[E\] Returning \d+ \(CUDA_ERROR_\w+\) from cu\w+")
@@ -50,3 +50,24 @@ def test_visible_devices(program, manager, visible, works):
     else:
         # cuInit: CUDA_ERROR_NO_DEVICE.
         assert finished.returncode == 1 and "cuInit(0): 100" in finished.stderr, str(finished)
+
+
+# Prints the name that the library has for each code, before any cuInit and without a server.
+NAMES = """
+import ctypes, sys
+driver = ctypes.CDLL(sys.argv[1])
+for code in range(1000):
+    name = ctypes.c_char_p()
+    if driver.cuGetErrorName(code, ctypes.byref(name)) == 0:
+        print(name.value.decode(), code)
+"""
+
+
+def test_every_result_code_has_its_name():
+    """All codes of NVIDIA's header, and no other."""
+    header = (ROOT / ".build" / "python" / "cuda" / "include" / "cuda.h").read_text()
+    codes = re.search(r"typedef enum cudaError_enum \{(.*?)\} CUresult;", header, re.DOTALL).group(1)
+    expected = {f"{name} {code}" for name, code in re.findall(r"(CUDA_\w+)\s*=\s*(\d+)", codes)}
+    finished = run([PYTHON, "-c", NAMES, CLIENT / "libcuda.so.1"])
+    assert len(expected) > 90
+    assert set(finished.stdout.splitlines()) == expected, str(finished)

@@ -36,6 +36,9 @@ extension Shim {
         _ flags: UInt32, _ dev: CUdevice
     ) throws(CUDAError) {
         if let parameters = ctxCreateParams?.pointee {
+            // One or the other.
+            if parameters.execAffinityParams != nil, parameters.cigParams != nil { throw .invalidValue }
+            if parameters.numExecAffinityParams < 0 { throw .invalidValue }
             if parameters.numExecAffinityParams > 0 { throw CUDAError(CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY) }
             if parameters.cigParams != nil { throw .notSupported }
         }

@@ -146,9 +146,13 @@ extension Shim {
             geometry.blockZ &- 1 < limits.blockZ
         else { throw .invalidValue }
         let threads = UInt64(geometry.blockX) * UInt64(geometry.blockY) * UInt64(geometry.blockZ)
-        guard threads <= UInt64(min(limits.threadsPerBlock, function.threadsPerBlockMax)),
+        guard threads <= UInt64(limits.threadsPerBlock),
             geometry.dynamicSharedBytes <= function.dynamicSharedBytesMax.load(ordering: .relaxed)
         else { throw .invalidValue }
+        // The device could, but not with as many registers as the kernel has.
+        guard threads <= UInt64(function.threadsPerBlockMax) else {
+            throw CUDAError(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)
+        }
     }
 
     /// The kernel's parameter block, in memory of this thread that its next launch uses again.
