@@ -76,6 +76,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
     case graph = "GraphHandle"
     case array = "ArrayHandle"
     case mipmappedArray = "MipmappedArrayHandle"
+    case greenContext = "GreenContextHandle"
 
     /// The table of the session that maps the client's number to the driver's handle.
     package var table: String {
@@ -90,6 +91,7 @@ package enum HandleKind: String, Sendable, CaseIterable {
         case .graph: "graphs"
         case .array: "arrays"
         case .mipmappedArray: "mipmappedArrays"
+        case .greenContext: "greenContexts"
         }
     }
 }

@@ -18,6 +18,11 @@ package struct Function: Sendable {
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
         case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"
+        case windows = "tells the display adapter's LUID, which only Windows has"
+        case nvSciSync = "NvSciSync is a library of NVIDIA's embedded platforms, which share memory with the GPU"
+        case checkpoints =
+            "the state of a checkpoint would have to leave the server's driver, which keeps it with its own process"
+        case profiler = "answers CUDA_ERROR_NOT_SUPPORTED in every driver since CUDA 12.0, as documented"
         case thirtyTwoBit = "form from before CUDA 3.2 with 32-bit device pointers and sizes"
     }
 
@@ -121,10 +126,14 @@ package struct Parameter: Sendable {
     private static let handles: Set<String> = [
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
         "CUgraphNode", "CUgraphExec", "CUuserObject", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
-        "CUmipmappedArray",
+        "CUmipmappedArray", "CUdevResourceDesc", "CUlogsCallbackHandle", "CUcoredumpCallbackHandle",
+        "CUasyncCallbackHandle",
     ]
 
-    private static let callbacks: Set<String> = ["CUhostFn", "CUstreamCallback", "CUoccupancyB2DSize"]
+    private static let callbacks: Set<String> = [
+        "CUhostFn", "CUstreamCallback", "CUoccupancyB2DSize", "CUlogsCallback", "CUcoredumpStatusCallback",
+        "CUasyncCallback",
+    ]
 
     static func swiftType(ofC type: String) -> String {
         var text = type.split(separator: " ").joined(separator: " ")

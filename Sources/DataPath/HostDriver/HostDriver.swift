@@ -15,6 +15,8 @@ package final class HostDriver: Driver {
     /// By the driver's executable graph.
     let graphs = Mutex<[UInt64: HostGraph]>([:])
     let textures: TextureFunctions
+    let resourceFunctions: HostResourceFunctions
+    let resources = Mutex(ResourceTable())
     private let currentContext: pthread_key_t
     /// Descriptors of memory that other workers of the machine may import.
     let descriptors = DescriptorExchange()
@@ -23,6 +25,7 @@ package final class HostDriver: Driver {
     package init(path: String) throws(DriverLoadFailure) {
         let library = try DriverLibrary(path: path)
         textures = TextureFunctions(library)
+        resourceFunctions = HostResourceFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)
         graphFunctions = HostGraphFunctions(library)

@@ -54,6 +54,14 @@ extension Session {
         contextOfStream = contextOfStream.filter { $0.value != context }
     }
 
+    /// The streams of a green context that has ended take no more work, and nobody waits for them.
+    func detachStreams(of greenContext: UInt64) {
+        for (stream, owner) in greenContextOfStream where owner == greenContext {
+            contextOfStream[stream] = nil
+            greenContextOfStream[stream] = nil
+        }
+    }
+
     func perform_cuModuleLoadDataEx(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {

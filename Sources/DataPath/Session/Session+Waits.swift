@@ -24,6 +24,8 @@ extension Session {
 
     /// A stream ends, but its work goes on, and a synchronisation of its context waits for it.
     func rememberWork(of stream: UInt64, _ frame: FrameHeader) throws {
+        // A stream that was detached has no work.
+        guard contextOfStream[stream] != nil else { return }
         let context = try contexts.driverHandle(frame.context)
         let handle = try streams.driverHandle(stream)
         if try isIdle(handle, context) { return }

@@ -44,6 +44,9 @@ package final class Session {
     /// Texture and surface objects that the client has made, by the number of their context.
     var textures = ObjectValues()
     var surfaces = ObjectValues()
+    var greenContexts = HandleTable<GreenContextHandle>(unknown: .invalidContext)
+    /// The client's number of the green context of each stream that belongs to one.
+    var greenContextOfStream: [UInt64: UInt64] = [:]
     /// The client's number of the context of each stream.
     var contextOfStream: [UInt64: UInt64] = [:]
 
@@ -181,9 +184,12 @@ package final class Session {
         expectedSequence += 1
     }
 
+    /// Makes room for more of a frame: as much again as has come, so that nobody makes the worker allocate what he only
+    /// announces.
     private func makeRoom(for frame: Int) {
         if inputStart + frame <= input.count { return }
-        if frame > input.count { resizeInput(to: frame) } else { moveInput(to: input) }
+        if inputStart > 0 { moveInput(to: input) }
+        if inputEnd == input.count { resizeInput(to: min(frame, 2 * input.count)) }
     }
 
     func moveInput(to target: UnsafeMutableRawBufferPointer) {
@@ -371,6 +377,7 @@ package final class Session {
     private func release() {
         completions.removeAll()
         let primary = Set(primaryContexts.values)
+        for context in greenContexts.all.values { try? driver.cuGreenCtxDestroy(hCtx: context) }
         for context in contexts.all.values where !primary.contains(context) {
             try? driver.cuCtxDestroy_v2(ctx: context)
         }

@@ -13,6 +13,7 @@ func answer(
 ) -> CUresult {
     let start = calltrace_begin()
     let result = answer(body)
+    if result != CUDA_SUCCESS { noteFailure(export, result) }
     if start.time != 0 { record(export, start, result, arguments) }
     return result
 }
@@ -25,6 +26,7 @@ func answerAlways(
     let start = calltrace_begin()
     var result = CUDA_SUCCESS
     do throws(CUDAError) { try body(Entry()) } catch { result = error.code }
+    if result != CUDA_SUCCESS { noteFailure(export, result) }
     if start.time != 0 { record(export, start, result, arguments) }
     return result
 }
@@ -33,6 +35,7 @@ func answerAlways(
 func absent(_ export: Export) -> CUresult {
     let start = calltrace_begin()
     let result = Startup.initialised == nil ? Startup.refusal : CUDA_ERROR_NOT_SUPPORTED
+    noteFailure(export, result)
     if start.time != 0 { record(export, start, result) { _ in } }
     return result
 }
@@ -49,6 +52,16 @@ func answer(_ body: (Shim) throws(CUDAError) -> Void) -> CUresult {
             return error.code
         }
     }
+}
+
+/// Keeps a failure in the error log.
+///
+/// That something is not done yet is an answer, not a failure.
+@inline(never)
+private func noteFailure(_ export: Export, _ result: CUresult) {
+    guard result != CUDA_ERROR_NOT_READY else { return }
+    let code = ErrorText(result).map { " (\($0.name))" } ?? ""
+    ErrorLog.shared.add("Returning \(result.rawValue)\(code) from \(export)")
 }
 
 @inline(never)

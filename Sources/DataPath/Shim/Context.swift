@@ -12,6 +12,8 @@ final class Context: Sendable {
         var flags: UInt32 = 0
         var cacheConfig = CU_FUNC_CACHE_PREFER_NONE
         var sharedConfig = CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE
+        /// What the application has said of core dumps for this context; nil while the process's settings hold.
+        var coreDumps: CoreDumpSettings?
         /// Uses that cuCtxCreate and cuCtxAttach opened.
         var attachments = 1
     }
@@ -21,19 +23,33 @@ final class Context: Sendable {
     let id: UInt64
     let device: Device
     let isPrimary: Bool
+    /// The green context that this one represents.
+    let green: GreenContext?
+    /// The handle of the context that owns what is made here: a green context's is the primary context.
+    let homeBits: UInt64
+    /// The driver's stream behind the legacy default stream; a green context has one of its own.
+    let defaultStream: StreamHandle
     let settings: Mutex<Settings>
     let defaultStreamAttributes = StreamAttributes()
     /// Bits of the driver's handle while the context is active, else 0.
     private let active = Atomic<UInt64>(0)
     private let destroyed = Atomic<Bool>(false)
 
-    init(bits: UInt64, id: UInt64, device: Device, isPrimary: Bool, flags: UInt32) {
+    init(
+        bits: UInt64, id: UInt64, device: Device, isPrimary: Bool, flags: UInt32, green: GreenContext? = nil
+    ) {
+        self.green = green
+        homeBits = green?.parent.bits ?? bits
+        defaultStream = green?.defaultStream ?? .legacyDefault
         self.bits = bits
         self.id = id
         self.device = device
         self.isPrimary = isPrimary
         settings = Mutex(Settings(flags: flags))
     }
+
+    /// The context that owns what is made here.
+    var home: Context { green?.parent ?? self }
 
     var isActive: Bool { activeBits != 0 }
     /// Bits of the driver's handle, or 0.
@@ -49,6 +65,12 @@ final class Context: Sendable {
             if bits == 0 { throw isDestroyed ? .contextIsDestroyed : .invalidContext }
             return ContextHandle(bits: bits)
         }
+    }
+
+    /// Why a stream of this context, which is not active, takes no work.
+    var streamFailure: CUDAError {
+        guard isDestroyed else { return .invalidContext }
+        return green == nil ? .contextIsDestroyed : CUDAError(CUDA_ERROR_STREAM_DETACHED)
     }
 
     func activate(_ handle: ContextHandle) { active.store(handle.bits, ordering: .releasing) }
@@ -68,7 +90,7 @@ struct ActiveContext {
     let handle: ContextHandle
 
     init(_ context: Context) throws(CUDAError) {
-        self.context = context
         handle = try context.handle
+        self.context = context.home
     }
 }

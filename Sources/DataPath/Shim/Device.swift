@@ -82,42 +82,16 @@ final class Device: Sendable {
         return "\(domain):\(bus):\(device).0"
     }
 
-    /// `GPU-` and the UUID in its usual groups.
+    /// `GPU-`, or `MIG-` for a part of a GPU, and the UUID in its usual groups.
     var uuidText: String {
         let digits = description.uuid.map { byte in
             let text = String(byte, radix: 16)
             return text.utf8.count == 1 ? "0" + text : text
         }
-        return "GPU-" + digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
+        let groups = digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
+        return (isPartOfGPU ? "MIG-" : "GPU-") + groups
     }
-}
 
-/// Chooses devices as CUDA_VISIBLE_DEVICES says: numbers or beginnings of UUIDs, in their order; the first entry that
-/// names none ends the list.
-///
-/// A device named twice makes the whole list void.
-func visibleDevices(_ descriptions: [DeviceDescription], _ variable: String?) -> [Device] {
-    let all = descriptions.indices.map {
-        Device(ordinal: Int32($0), driverOrdinal: Int32($0), description: descriptions[$0])
-    }
-    guard let variable else { return all }
-    var chosen: [Device] = []
-    for entry in variable.split(separator: ",", omittingEmptySubsequences: false) {
-        let name = entry.drop { $0 == " " }.split(separator: " ").first.map(String.init) ?? ""
-        let matches = all.filter { device in
-            Int32(name) == device.driverOrdinal
-                || name.hasPrefix("GPU-") && device.uuidText.hasPrefix(name.lowercasedUUID)
-        }
-        guard matches.count == 1 else { break }
-        if chosen.contains(where: { $0.driverOrdinal == matches[0].driverOrdinal }) { return [] }
-        chosen.append(
-            Device(
-                ordinal: Int32(chosen.count), driverOrdinal: matches[0].driverOrdinal,
-                description: matches[0].description))
-    }
-    return chosen
-}
-
-extension String {
-    fileprivate var lowercasedUUID: String { "GPU-" + dropFirst(4).lowercased() }
+    /// Whether it is a MIG device, whose profile stands in its name: `NVIDIA A100-SXM4-40GB MIG 1g.5gb`.
+    private var isPartOfGPU: Bool { description.name.split(separator: " ").contains("MIG") }
 }

@@ -10,6 +10,7 @@ enum HandleClass: UInt64 {
     case module, function, library, kernel, stream, event, pool, link
     case graph, graphNode, executableGraph, userObject, physicalMemory
     case array, mipmappedArray
+    case greenContext, resourceDescriptor, notification
 }
 
 /// Objects of one class behind numbers that an application can only pass back.

@@ -46,6 +46,8 @@ final class Function: Sendable {
     /// Bytes of dynamic shared memory that a launch may ask for; the application may raise it.
     let dynamicSharedBytesMax: Atomic<UInt32>
     let attributes: Mutex<[Int32]>
+    /// What the functions from before CUDA 4 have set for the next launch.
+    let classicLaunch = Mutex(ClassicLaunch())
     let occupancies = Mutex<[OccupancyKey: Int32]>([:])
 
     init(bits: UInt64, name: String, module: Module, description: FunctionDescription) {

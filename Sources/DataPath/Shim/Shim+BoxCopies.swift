@@ -117,9 +117,11 @@ extension Shim {
                 ], stream, isChanged: target.side == .shared
             ) { () throws(CUDAError) in
                 try copyBox(onDevice(target), onDevice(source), extent, byteCount, stream)
+                try waitIfBlocking(stream)
             }
         }
         try copyBox(target, source, extent, byteCount, stream)
+        try waitIfBlocking(stream)
     }
 
     private func onDevice(_ box: PlacedBox) -> PlacedBox {

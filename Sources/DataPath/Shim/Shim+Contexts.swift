@@ -36,6 +36,9 @@ extension Shim {
         _ flags: UInt32, _ dev: CUdevice
     ) throws(CUDAError) {
         if let parameters = ctxCreateParams?.pointee {
+            // One or the other.
+            if parameters.execAffinityParams != nil, parameters.cigParams != nil { throw .invalidValue }
+            if parameters.numExecAffinityParams < 0 { throw .invalidValue }
             if parameters.numExecAffinityParams > 0 { throw CUDAError(CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY) }
             if parameters.cigParams != nil { throw .notSupported }
         }
@@ -43,7 +46,9 @@ extension Shim {
     }
 
     func cuCtxDestroy_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
-        guard let ctx, let context = contexts[bits(ctx)], !context.isPrimary else { throw .invalidContext }
+        guard let ctx, let context = contexts[bits(ctx)], !context.isPrimary, context.green == nil else {
+            throw .invalidContext
+        }
         try destroy(context)
     }
 
@@ -56,7 +61,9 @@ extension Shim {
     }
 
     func cuCtxDetach(_ ctx: OpaquePointer?) throws(CUDAError) {
-        guard let ctx, let context = contexts[bits(ctx)], !context.isPrimary, context === currentContext else {
+        guard let ctx, let context = contexts[bits(ctx)], !context.isPrimary, context.green == nil,
+            context === currentContext
+        else {
             throw .invalidContext
         }
         let isLast = context.settings.withLock { settings in
@@ -195,16 +202,26 @@ extension Shim {
     // MARK: Waiting and peers
 
     func cuCtxSynchronize() throws(CUDAError) {
-        let active = try activeContext()
-        try checkHasNoCapture(active.context)
-        try driver.cuCtxSynchronize(active.handle)
-        try throwLearntFailure()
+        guard let context = currentContext else { throw .invalidContext }
+        try synchronize(context)
     }
 
     func cuCtxSynchronize_v2(_ ctx: OpaquePointer?) throws(CUDAError) {
-        let context = try context(ctx)
+        try synchronize(try context(ctx))
+    }
+
+    /// Waits for all work of a context; of a primary context with that of its green ones, of a green one for its own.
+    private func synchronize(_ context: Context) throws(CUDAError) {
+        let handle = try context.handle
         try checkHasNoCapture(context)
-        try driver.cuCtxSynchronize(try context.handle)
+        if let green = context.green {
+            let event = try driver.cuEventCreate(handle, flags: CU_EVENT_DISABLE_TIMING.rawValue)
+            defer { try? driver.cuEventDestroy_v2(handle, hEvent: event) }
+            try driver.cuGreenCtxRecordEvent(handle, hCtx: green.handle, hEvent: event)
+            try driver.cuEventSynchronize(handle, hEvent: event)
+        } else {
+            try driver.cuCtxSynchronize(handle)
+        }
         try throwLearntFailure()
     }
 

@@ -152,9 +152,11 @@ extension Shim {
                 try copy(
                     deviceAddress(target), targetSide, deviceAddress(source), sourceSide, byteCount, stream,
                     isAsync: isAsync)
+                try waitIfBlocking(stream)
             }
         }
         try copy(target, targetSide, source, sourceSide, byteCount, stream, isAsync: isAsync)
+        try waitIfBlocking(stream)
     }
 
     /// Copies between addresses of which it is known what they are.

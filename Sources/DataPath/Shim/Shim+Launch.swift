@@ -69,7 +69,7 @@ extension Shim {
                 target.context, f: function, geometry, stream: target.stream,
                 parameters: UnsafeRawBufferPointer(parameters))
         }
-        if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
+        try waitIfBlocking(target)
     }
 
     /// Calls with the function behind a CUfunction, or behind a CUkernel that was cast to one, in the context of a
@@ -117,9 +117,13 @@ extension Shim {
             geometry.blockZ &- 1 < limits.blockZ
         else { throw .invalidValue }
         let threads = UInt64(geometry.blockX) * UInt64(geometry.blockY) * UInt64(geometry.blockZ)
-        guard threads <= UInt64(min(limits.threadsPerBlock, function.threadsPerBlockMax)),
+        guard threads <= UInt64(limits.threadsPerBlock),
             geometry.dynamicSharedBytes <= function.dynamicSharedBytesMax.load(ordering: .relaxed)
         else { throw .invalidValue }
+        // The device could, but not with as many registers as the kernel has.
+        guard threads <= UInt64(function.threadsPerBlockMax) else {
+            throw CUDAError(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)
+        }
     }
 
     /// The kernel's parameter block, in memory of this thread that its next launch uses again.

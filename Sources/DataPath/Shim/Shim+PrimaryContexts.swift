@@ -63,6 +63,7 @@ extension Shim {
 
     private func end(primary context: Context, _ ended: ContextHandle?) throws(CUDAError) {
         guard let ended else { return }
+        for green in greenContexts.removeAll(where: { $0.parent === context }) { try? end(green, ended) }
         forgetEverything(in: context)
         try driver.cuDevicePrimaryCtxRelease_v2(dev: context.device.driverOrdinal, context: ended)
     }
@@ -74,7 +75,7 @@ extension Shim {
         storage.end(context)
         for module in modules.removeAll(where: { $0.context === context }) { forgetContents(of: module) }
         for library in libraries.all { library.forget(context) }
-        _ = streams.removeAll { $0.context === context }
+        _ = streams.removeAll { $0.context.home === context }
         _ = events.removeAll { $0.context === context }
         _ = arrays.removeAll { $0.context === context }
         _ = mipmappedArrays.removeAll { $0.context === context }

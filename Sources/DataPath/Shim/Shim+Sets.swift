@@ -156,5 +156,6 @@ extension Shim {
                 start.initializeMemory(as: Element.self, repeating: value, count: width)
             }
         }
+        try waitIfBlocking(stream)
     }
 }

@@ -15,21 +15,35 @@ extension Shim {
         _ phStream: UnsafeMutablePointer<OpaquePointer?>?, _ flags: UInt32, _ priority: Int32
     ) throws(CUDAError) {
         guard phStream != nil, flags & ~CU_STREAM_NON_BLOCKING.rawValue == 0 else { throw .invalidValue }
-        let active = try activeContext()
-        let description = active.context.device.description
+        guard let context = currentContext else { throw .invalidContext }
+        // As cuGreenCtxStreamCreate: a green context's default stream and its others do not wait for each other.
+        guard context.green == nil || flags == CU_STREAM_NON_BLOCKING.rawValue else { throw .invalidValue }
+        try write(handle: try insertStream(in: context, flags: flags, priority: priority).bits, to: phStream)
+    }
+
+    func insertStream(in context: Context, flags: UInt32, priority: Int32) throws(CUDAError) -> Stream {
+        let description = context.device.description
         let priority = max(description.greatestPriority, min(description.leastPriority, priority))
-        let handle = try driver.cuStreamCreateWithPriority(active.handle, flags: flags, priority: priority)
-        let stream = try streams.insert { bits in
-            Stream(
-                bits: bits, id: nextID(), handle: handle, context: active.context, flags: flags, priority: priority)
+        let handle = try makeStream(in: context, flags: flags, priority: priority)
+        return try streams.insert { bits in
+            Stream(bits: bits, id: nextID(), handle: handle, context: context, flags: flags, priority: priority)
         }
-        try write(handle: stream.bits, to: phStream)
+    }
+
+    /// Makes a stream of the driver's in a context, which may be a green one.
+    func makeStream(in context: Context, flags: UInt32, priority: Int32) throws(CUDAError) -> StreamHandle {
+        let handle = try context.handle
+        guard let green = context.green else {
+            return try driver.cuStreamCreateWithPriority(handle, flags: flags, priority: priority)
+        }
+        return try driver.cuGreenCtxStreamCreate(handle, greenCtx: green.handle, flags: flags, priority: priority)
     }
 
     func cuStreamDestroy_v2(_ hStream: OpaquePointer?) throws(CUDAError) {
         guard let stream = streams.remove(bits(hStream)) else { throw .invalidHandle }
         streamEnds(stream)
-        try driver.cuStreamDestroy_v2(try stream.context.handle, hStream: stream.handle)
+        // A green context leaves its streams behind, to be ended in the primary context.
+        try driver.cuStreamDestroy_v2(try stream.context.home.handle, hStream: stream.handle)
     }
 
     // MARK: Waiting
@@ -147,7 +161,8 @@ extension Shim {
 
     private func context(ofStream hStream: OpaquePointer?) throws(CUDAError) -> Context {
         if let stream = try stream(hStream) { return stream.context }
-        return try activeContext().context
+        guard let context = currentContext else { throw .invalidContext }
+        return context
     }
 
     func cuStreamGetFlags(
@@ -178,20 +193,32 @@ extension Shim {
         try write(handle: try context(ofStream: hStream).bits, to: pctx)
     }
 
+    /// Tells the primary context and the green one of it, if the stream belongs to one.
     func cuStreamGetCtx_v2(
         _ hStream: OpaquePointer?, _ pCtx: UnsafeMutablePointer<OpaquePointer?>?,
         _ pGreenCtx: UnsafeMutablePointer<OpaquePointer?>?, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try cuStreamGetCtx(hStream, pCtx, defaultStream: defaultStream)
-        pGreenCtx?.pointee = nil
+        let context = try context(ofStream: hStream)
+        if context.green != nil, bits(hStream) == Self.perThreadStreamBits { throw .invalidHandle }
+        try write(handle: context.homeBits, to: pCtx)
+        pGreenCtx?.pointee = context.green.flatMap { OpaquePointer(bitPattern: UInt($0.bits)) }
     }
 
-    /// No stream belongs to a green context: they are not supported.
     func cuStreamGetGreenCtx(
         _ hStream: OpaquePointer?, _ phCtx: UnsafeMutablePointer<OpaquePointer?>?
     ) throws(CUDAError) {
-        _ = try stream(hStream)
-        try write(nil, to: phCtx)
+        let context = try context(ofStream: hStream)
+        try write(context.green.flatMap { OpaquePointer(bitPattern: UInt($0.bits)) }, to: phCtx)
+    }
+
+    /// The multiprocessors that the stream's kernels may use.
+    func cuStreamGetDevResource(
+        _ hStream: OpaquePointer?, _ resource: UnsafeMutablePointer<CUdevResource>?, _ type: CUdevResourceType,
+        defaultStream: DefaultStream
+    ) throws(CUDAError) {
+        let context = try context(ofStream: hStream)
+        guard context.isActive else { throw context.streamFailure }
+        try write(try self.resource(of: context, type), to: resource)
     }
 
     func cuStreamGetDevice(

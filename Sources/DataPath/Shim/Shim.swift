@@ -31,6 +31,9 @@ final class Shim: Sendable {
     let graphs = HandleTable<Graph>(.graph)
     let graphNodes = HandleTable<GraphNode>(.graphNode)
     let executableGraphs = HandleTable<ExecutableGraph>(.executableGraph)
+    let greenContexts = HandleTable<GreenContext>(.greenContext)
+    let resourceDescriptors = HandleTable<ResourceDescriptor>(.resourceDescriptor)
+    let notifications = HandleTable<AsyncNotification>(.notification)
     let userObjects = HandleTable<UserObject>(.userObject)
     let graphMemory = Mutex(GraphMemory())
     let lastGraphID = Atomic<UInt32>(0)
@@ -58,7 +61,8 @@ final class Shim: Sendable {
         driver = source.driver
         self.description = description
         isLaunchBlocking = environment.isLaunchBlocking
-        devices = visibleDevices(description.devices, environment.visibleDevices)
+        devices = visibleDevices(
+            description.devices, environment.visibleDevices, order: environment.deviceOrder)
         memory = AddressMap(reservesAddresses: source.hasRemoteMemory)
         shared = SharedMemory(source.driver)
         let contexts = contexts
@@ -83,13 +87,15 @@ final class Shim: Sendable {
     /// The calling thread's current context, active or not; nil without one.
     var currentContext: Context? { ThreadState.current.pointee.contexts.last }
 
-    /// The client's and the driver's handle of the context in which a call of this thread runs.
+    /// The client's and the driver's handle of the context in which a call of this thread runs, and its default stream.
     @inline(__always)
-    func currentHandles() throws(CUDAError) -> (bits: UInt64, handle: ContextHandle) {
+    func currentHandles() throws(CUDAError) -> (bits: UInt64, handle: ContextHandle, defaultStream: StreamHandle) {
         guard let current = ThreadState.current.pointee.current else { throw .invalidContext }
-        let (bits, active) = current._withUnsafeGuaranteedRef { ($0.bits, $0.activeBits) }
+        let (bits, active, stream) = current._withUnsafeGuaranteedRef {
+            ($0.homeBits, $0.activeBits, $0.defaultStream)
+        }
         guard active != 0 else { throw inactive(current.takeUnretainedValue()) }
-        return (bits, ContextHandle(bits: active))
+        return (bits, ContextHandle(bits: active), stream)
     }
 
     private func inactive(_ context: Context) -> CUDAError {
@@ -97,6 +103,8 @@ final class Shim: Sendable {
     }
 
     /// The context in which a call of this thread runs.
+    ///
+    /// In a green context that is the primary context, which owns what is made there.
     func activeContext() throws(CUDAError) -> ActiveContext {
         guard let context = currentContext else { throw .invalidContext }
         return try ActiveContext(context)

@@ -100,22 +100,34 @@ extension Shim {
         let bits = bits(hStream)
         if bits > Self.perThreadStreamBits {
             let target = try streams.with(bits) { stream throws(CUDAError) in
-                StreamTarget(
-                    contextBits: stream.context.bits, context: try stream.context.handle, stream: stream.handle,
+                let active = stream.context.activeBits
+                if active == 0 { throw stream.context.streamFailure }
+                return StreamTarget(
+                    contextBits: stream.context.homeBits, context: ContextHandle(bits: active), stream: stream.handle,
                     capturing: stream.isCapturing ? copy stream : nil)
             }
             guard let target else { throw .invalidHandle }
             return target
         }
         if bits == Self.perThreadStreamBits || bits == 0 && defaultStream == .perThread {
+            // CUDA has no such handle in green contexts.
+            if bits != 0, currentContext?.green != nil { throw .invalidHandle }
             let stream = try perThreadStream()
             return StreamTarget(
-                contextBits: stream.context.bits, context: try stream.context.handle, stream: stream.handle,
+                contextBits: stream.context.homeBits, context: try stream.context.handle, stream: stream.handle,
                 capturing: stream.isCapturing ? stream : nil)
         }
         let current = try currentHandles()
         try checkLegacyStreamIsFree(current.bits)
-        return StreamTarget(contextBits: current.bits, context: current.handle, stream: .legacyDefault)
+        return StreamTarget(contextBits: current.bits, context: current.handle, stream: current.defaultStream)
+    }
+
+    /// Waits for work that has just been enqueued, where CUDA_LAUNCH_BLOCKING asks for it.
+    ///
+    /// Its failure is then this call's.
+    @inline(__always)
+    func waitIfBlocking(_ target: StreamTarget) throws(CUDAError) {
+        if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
     }
 
     /// The stream behind a handle; nil for the legacy default stream.
@@ -142,20 +154,20 @@ extension Shim {
     /// It is a stream of its own that waits for the legacy one and makes it wait, as every stream made without
     /// CU_STREAM_NON_BLOCKING.
     private func perThreadStream() throws(CUDAError) -> Stream {
-        let active = try activeContext()
+        guard let context = currentContext else { throw .invalidContext }
+        let activation = try context.handle
         let thread = ThreadState.current
         let known = thread.pointee.defaultStreams.first {
-            $0.context === active.context && $0.activation == active.handle
+            $0.context === context && $0.activation == activation
         }
         if let known { return known.stream }
-        let handle = try driver.cuStreamCreateWithPriority(
-            active.handle, flags: CU_STREAM_DEFAULT.rawValue, priority: 0)
-        thread.pointee.defaultStreams.removeAll { $0.context === active.context }
+        let flags = context.green == nil ? CU_STREAM_DEFAULT.rawValue : CU_STREAM_NON_BLOCKING.rawValue
+        let handle = try makeStream(in: context, flags: flags, priority: 0)
+        thread.pointee.defaultStreams.removeAll { $0.context === context }
         let stream = Stream(
-            bits: Self.perThreadStreamBits, id: nextID(), handle: handle, context: active.context,
-            flags: CU_STREAM_DEFAULT.rawValue, priority: 0)
+            bits: Self.perThreadStreamBits, id: nextID(), handle: handle, context: context, flags: flags, priority: 0)
         thread.pointee.defaultStreams.append(
-            ThreadState.DefaultStream(context: active.context, activation: active.handle, stream: stream))
+            ThreadState.DefaultStream(context: context, activation: activation, stream: stream))
         return stream
     }
 }

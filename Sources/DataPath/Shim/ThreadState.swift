@@ -25,6 +25,8 @@ struct ThreadState {
     var captureMode = CU_STREAM_CAPTURE_MODE_GLOBAL
     /// Whether the thread is calling a host function for a stream.
     var isInHostFunction = false
+    /// Whether the thread is telling a callback of the error log.
+    var isInLogCallback = false
     private var launchBuffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     private static let key: pthread_key_t = {

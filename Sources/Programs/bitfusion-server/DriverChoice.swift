@@ -34,6 +34,8 @@ struct DriverChoice {
     /// The environment of a process that loads the driver.
     var environment: [String: String] {
         var environment = ProcessInfo.processInfo.environment
+        // Numbered as nvidia-smi and the management library do, unless the administrator wants it otherwise.
+        if environment["CUDA_DEVICE_ORDER"] == nil { environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID" }
         if let softGPU { environment["BITFUSION_SOFT_GPU"] = softGPU }
         if let board { environment[UsageBoard.variable] = board.path }
         return environment

@@ -16,6 +16,7 @@ final class HelperThreads: @unchecked Sendable {
 
     private struct Open {
         var launch: UnsafeMutablePointer<sg_launch>
+        var budget: CoreBudget?
         var helpers = 0
         var isClosed = false
     }
@@ -81,9 +82,9 @@ final class HelperThreads: @unchecked Sendable {
     }
 
     /// Offers a launch to the threads.
-    func join(_ launch: UnsafeMutablePointer<sg_launch>) {
+    func join(_ launch: UnsafeMutablePointer<sg_launch>, _ budget: CoreBudget?) {
         pthread_mutex_lock(mutex)
-        open.append(Open(launch: launch))
+        open.append(Open(launch: launch, budget: budget))
         pthread_cond_broadcast(wake)
         pthread_mutex_unlock(mutex)
     }
@@ -99,22 +100,28 @@ final class HelperThreads: @unchecked Sendable {
 
     private func index(of launch: UnsafeMutablePointer<sg_launch>) -> Int? { open.firstIndex { $0.launch == launch } }
 
+    /// The launch with the fewest helpers that another may join, with a core of its budget taken.
+    private func takeMostNeedy() -> Int? {
+        let candidates = open.indices.filter { !open[$0].isClosed }.sorted { open[$0].helpers < open[$1].helpers }
+        return candidates.first { open[$0].budget?.tryTake() ?? true }
+    }
+
     private func work() {
         pthread_mutex_lock(mutex)
         while !stopping {
-            guard
-                let index = open.indices.filter({ !open[$0].isClosed }).min(by: { open[$0].helpers < open[$1].helpers })
-            else {
+            guard let index = takeMostNeedy() else {
                 pthread_cond_wait(wake, mutex)
                 continue
             }
             let launch = open[index].launch
+            let budget = open[index].budget
             open[index].helpers += 1
             pthread_mutex_unlock(mutex)
             if let core = cores.take() {
                 _ = sg_core_run(core, launch, .max)
                 cores.give(core)
             }
+            budget?.give()
             pthread_mutex_lock(mutex)
             // Nothing is left to start, or the launch has failed: nobody else need look at it.
             if let index = self.index(of: launch) {

@@ -25,9 +25,11 @@ package final class KernelExecutor: Sendable {
     deinit { helpers.stop() }
 
     /// Blocks the calling thread until the grid is done, or has failed.
+    ///
+    /// With a budget, the threads that run blocks take their cores from it.
     package func run(
         _ kernel: CompiledKernel, _ shape: LaunchShape, parameters: UnsafeRawBufferPointer, services: KernelServices,
-        cancellation: KernelCancellation? = nil
+        cancellation: KernelCancellation? = nil, budget: CoreBudget? = nil
     ) -> KernelOutcome {
         var launch = sg_launch()
         launch.loop = kernel.loop
@@ -46,7 +48,7 @@ package final class KernelExecutor: Sendable {
         return withUnsafeMutablePointer(to: &launch) { launch in
             cancellation?.add(launch)
             defer { cancellation?.remove(launch) }
-            return run(launch)
+            return run(launch, budget)
         }
     }
 
@@ -66,11 +68,13 @@ package final class KernelExecutor: Sendable {
     /// The most shared memory a block can have, static and dynamic together.
     package static let sharedBytesMax = 227 << 10
 
-    private func run(_ launch: UnsafeMutablePointer<sg_launch>) -> KernelOutcome {
+    private func run(_ launch: UnsafeMutablePointer<sg_launch>, _ budget: CoreBudget?) -> KernelOutcome {
+        budget?.take()
+        defer { budget?.give() }
         guard let core = cores.take() else { return .outOfResources }
         defer { cores.give(core) }
         let isShared = launch.pointee.blocks > 1 && helpers.count > 0 && deservesHelp(launch, core)
-        if isShared { helpers.join(launch) }
+        if isShared { helpers.join(launch, budget) }
         if sg_launch_outcome(launch) == SG_RUNNING.rawValue { _ = sg_core_run(core, launch, .max) }
         if isShared { helpers.leave(launch) }
         return outcome(of: launch)

@@ -17,6 +17,8 @@ final class Context: Sendable {
     private struct State {
         /// All streams but the legacy one; ended ones until their work is done.
         var streams: [Stream] = []
+        /// What all later work waits for, also that of streams which are yet to be made.
+        var awaited: [Work] = []
         var peers: Set<UInt64> = []
         var limits: [UInt32: Int] = [
             CU_LIMIT_STACK_SIZE.rawValue: 1024, CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH.rawValue: 2,
@@ -41,11 +43,16 @@ final class Context: Sendable {
 
     // MARK: Streams
 
-    func makeStream(bits: UInt64, flags: UInt32) -> Stream {
+    func makeStream(bits: UInt64, flags: UInt32, greenContext: GreenContext? = nil) -> Stream {
         let kind: Stream.Kind = flags & CU_STREAM_NON_BLOCKING.rawValue == 0 ? .blocking : .nonBlocking
         let stream = Stream(
-            kind, bits: bits, context: self.bits, flags: flags, environment: environment, scheduler: scheduler)
-        state.withLock { $0.streams.append(stream) }
+            kind, bits: bits, context: self.bits, flags: flags, environment: environment, scheduler: scheduler,
+            greenContext: greenContext)
+        let awaited = state.withLock { state in
+            state.streams.append(stream)
+            return state.awaited + (greenContext?.awaited ?? [])
+        }
+        for work in awaited { stream.submit(work) }
         if kind == .blocking { blockingStreamCount.add(1, ordering: .relaxed) }
         return stream
     }
@@ -129,6 +136,33 @@ final class Context: Sendable {
     func noteSynchronization() {
         environment.output.flush()
         device.noteSynchronization()
+    }
+
+    // MARK: All streams at once
+
+    /// The streams of a green context, or all.
+    func streams(of greenContext: GreenContext?) -> [Stream] {
+        let streams = state.withLock { $0.streams }
+        guard let greenContext else { return streams + [legacyStream] }
+        return streams.filter { $0.greenContext === greenContext }
+    }
+
+    /// A stream that no handle names, for an event that waits for several streams.
+    func makeGatherer() -> Stream {
+        Stream(.nonBlocking, bits: 0, context: bits, flags: 0, environment: environment, scheduler: scheduler)
+    }
+
+    /// Makes all later work wait: of a green context, or of the context with its green contexts.
+    func wait(for work: Work, of greenContext: GreenContext?) {
+        if let greenContext {
+            greenContext.wait(for: work)
+        } else {
+            state.withLock { state in
+                state.awaited.removeAll(where: \.isReachedWait)
+                state.awaited.append(work)
+            }
+        }
+        for stream in streams(of: greenContext) { stream.submit(work) }
     }
 
     // MARK: Limits and peers

@@ -40,13 +40,18 @@ final class KernelEnvironment: Sendable {
     }
 
     /// Runs a kernel to its end on the calling thread and the executor's.
-    func run(_ function: Function, _ geometry: LaunchGeometry, _ parameters: UnsafeRawBufferPointer) {
+    ///
+    /// With a budget, only so many of them.
+    func run(
+        _ function: Function, _ geometry: LaunchGeometry, _ parameters: UnsafeRawBufferPointer, budget: CoreBudget?
+    ) {
         guard let kernel = function.compiled else { return }
         let shape = LaunchShape(
             grid: (geometry.gridX, geometry.gridY, geometry.gridZ),
             block: (geometry.blockX, geometry.blockY, geometry.blockZ),
             dynamicSharedBytes: Int(geometry.dynamicSharedBytes), isCooperative: geometry.isCooperative)
-        let outcome = function.module.executor.run(kernel, shape, parameters: parameters, services: services)
+        let outcome = function.module.executor.run(
+            kernel, shape, parameters: parameters, services: services, budget: budget)
         if let error = Self.error(of: outcome) { fail(error) }
     }
 

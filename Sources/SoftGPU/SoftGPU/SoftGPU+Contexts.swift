@@ -78,6 +78,7 @@ extension SoftGPU {
         context.waitForAll()
         graphs.removeAll { $0.context == context.bits }
         streams.removeAll { $0.context == context.bits }
+        greenContexts.removeAll { $0.home === context }
         events.removeAll { $0.context == context.bits }
         functions.removeAll { $0.module.context == context.bits }
         for module in modules.removeAll(where: { $0.context == context.bits }) {

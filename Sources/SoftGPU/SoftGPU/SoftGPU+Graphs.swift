@@ -159,7 +159,8 @@ final class PlannedGraph: Sendable {
                     for step in steps where environment.error == nil {
                         switch step {
                         case .kernel(let function, let geometry, let parameters):
-                            environment.run(function, geometry, parameters.bytes)
+                            environment.run(
+                                function, geometry, parameters.bytes, budget: stream.greenContext?.budget)
                         case .body(let body): body()
                         case .nothing: break
                         }

@@ -18,8 +18,10 @@ extension SoftGPU {
     package func cuStreamDestroy_v2(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {
         let context = try self.context(context)
         guard hStream != .legacyDefault else { throw .invalidHandle }
-        let stream = try self.stream(hStream, in: context)
-        guard streams.remove(stream.bits) != nil else { throw .invalidHandle }
+        // Also one that its green context has left behind.
+        guard let stream = streams[hStream.bits], stream.context == context.bits,
+            streams.remove(stream.bits) != nil
+        else { throw .invalidHandle }
         context.retire(stream)
     }
 

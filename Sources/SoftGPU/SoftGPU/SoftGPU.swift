@@ -27,6 +27,8 @@ package final class SoftGPU: Driver {
     let arrays = HandleTable<ArrayMemory>(.array)
     let mipmappedArrays = HandleTable<MipmappedArrayMemory>(.mipmappedArray)
     let images = ImageList()
+    let greenContexts = HandleTable<GreenContext>(.greenContext)
+    let multiprocessors = Mutex(MultiprocessorTable())
     private let processors: Int
     private let kernelExecutor = Mutex<KernelExecutor?>(nil)
 
@@ -103,6 +105,9 @@ package final class SoftGPU: Driver {
     func stream(_ handle: StreamHandle, in context: Context) throws(CUDAError) -> Stream {
         if handle == .legacyDefault { return context.legacyStream }
         guard let stream = streams[handle.bits], stream.context == context.bits else { throw .invalidHandle }
+        if let green = stream.greenContext, greenContexts[green.bits] == nil {
+            throw CUDAError(CUDA_ERROR_STREAM_DETACHED)
+        }
         return stream
     }
 

@@ -35,6 +35,8 @@ final class Stream: @unchecked Sendable {
     let context: UInt64
     let flags: UInt32
     let bits: UInt64
+    /// Whose cores its kernels use; nil for all of the device.
+    let greenContext: GreenContext?
     private let environment: KernelEnvironment
     private let scheduler: StreamScheduler
     private let queue = Monitor(Queue())
@@ -54,8 +56,9 @@ final class Stream: @unchecked Sendable {
 
     init(
         _ kind: Kind, bits: UInt64, context: UInt64, flags: UInt32, environment: KernelEnvironment,
-        scheduler: StreamScheduler
+        scheduler: StreamScheduler, greenContext: GreenContext? = nil
     ) {
+        self.greenContext = greenContext
         self.kind = kind
         self.bits = bits
         self.context = context
@@ -182,7 +185,9 @@ final class Stream: @unchecked Sendable {
         case .kernel(let function, let geometry, let offset, let byteCount):
             guard environment.error == nil else { return }
             setComputing(true)
-            environment.run(function, geometry, draining.parameterBlock(at: offset, byteCount: byteCount))
+            environment.run(
+                function, geometry, draining.parameterBlock(at: offset, byteCount: byteCount),
+                budget: greenContext?.budget)
         case .task(let body):
             setComputing(false)
             if environment.error == nil { body() }

@@ -20,6 +20,17 @@ enum Work: Sendable {
     case done
 }
 
+extension Work {
+    /// Whether it waits for something that has happened.
+    var isReachedWait: Bool {
+        switch self {
+        case .wait(let position): position.isReached
+        case .waitForValue(let value): value.isThere
+        default: false
+        }
+    }
+}
+
 /// A point in a stream's work.
 struct StreamPosition: Sendable {
     let stream: Stream

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -218,3 +219,5 @@ void *csystem_map_file(int descriptor, void *at, size_t count) {
     void *mapped = mmap(at, count, protection, MAP_SHARED | MAP_NORESERVE | (at ? MAP_FIXED : 0), descriptor, 0);
     return mapped == MAP_FAILED ? NULL : mapped;
 }
+
+int csystem_thread_id(void) { return (int)syscall(SYS_gettid); }

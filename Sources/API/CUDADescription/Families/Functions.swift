@@ -11,10 +11,10 @@ let functionsFunctions: [Function] = [
     Function("cuFuncIsLoaded", 12040, "CUfunctionLoadingState *state, CUfunction function"),
     Function("cuFuncLoad", 12040, "CUfunction function"),
     Function("cuFuncSetAttribute", 9000, "CUfunction hfunc, CUfunction_attribute attrib, int value"),
-    Function("cuFuncSetBlockShape", 2000, absent: .later),
+    Function("cuFuncSetBlockShape", 2000, "CUfunction hfunc, int x, int y, int z"),
     Function("cuFuncSetCacheConfig", 3000, "CUfunction hfunc, CUfunc_cache config"),
     Function("cuFuncSetSharedMemConfig", 4020, "CUfunction hfunc, CUsharedconfig config"),
-    Function("cuFuncSetSharedSize", 2000, absent: .later),
+    Function("cuFuncSetSharedSize", 2000, "CUfunction hfunc, unsigned int bytes"),
     Function(
         "cuOccupancyAvailableDynamicSMemPerBlock", 10020,
         "size_t *dynamicSmemSize, CUfunction func, int numBlocks, int blockSize"),

@@ -23,8 +23,8 @@ let modulesFunctions: [Function] = [
     Function("cuModuleGetGlobal", 2000, absent: .thirtyTwoBit),
     Function("cuModuleGetGlobal_v2", 3020, "CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name"),
     Function("cuModuleGetLoadingMode", 11070, "CUmoduleLoadingMode *mode", needsInit: false),
-    Function("cuModuleGetSurfRef", 3000, absent: .later),
-    Function("cuModuleGetTexRef", 2000, absent: .later),
+    Function("cuModuleGetSurfRef", 3000, absent: .textureReferences),
+    Function("cuModuleGetTexRef", 2000, absent: .textureReferences),
     Function("cuModuleLoad", 2000, "CUmodule *module, const char *fname"),
     Function("cuModuleLoadData", 2000, "CUmodule *module, const void *image"),
     Function(

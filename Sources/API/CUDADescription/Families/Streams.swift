@@ -48,7 +48,9 @@ let streamsFunctions: [Function] = [
     Function(
         "cuStreamGetCtx_v2", 12050,
         "CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx", perThread: .ptsz(12050)),
-    Function("cuStreamGetDevResource", 13010, absent: .later, perThread: .ptsz(13010)),
+    Function(
+        "cuStreamGetDevResource", 13010, "CUstream hStream, CUdevResource *resource, CUdevResourceType type",
+        perThread: .ptsz(13010)),
     Function("cuStreamGetDevice", 12080, "CUstream hStream, CUdevice *device", perThread: .ptsz(12080)),
     Function("cuStreamGetFlags", 5050, "CUstream hStream, unsigned int *flags", perThread: .ptsz(7000)),
     Function("cuStreamGetGreenCtx", 12040, "CUstream hStream, CUgreenCtx *phCtx"),

@@ -23,7 +23,7 @@ package let partitionedByHand: Set<String> = [
     "cuIpcCloseMemHandle", "cuIpcGetEventHandle", "cuIpcOpenEventHandle", "cuGraphInstantiate", "cuGraphExecDestroy",
     "cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemGetAllocationGranularity",
     "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle", "cuArray3DCreate_v2", "cuArrayDestroy",
-    "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy",
+    "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy", "cuDeviceGetDevResource", "cuGreenCtxCreate",
 ]
 
 extension DriverCall {

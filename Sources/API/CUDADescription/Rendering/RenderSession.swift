@@ -59,6 +59,7 @@ extension DriverCall {
             lines.append(call)
         }
         if made?.kind == .stream { lines.append("contextOfStream[made] = frame.context") }
+        if name == "cuGreenCtxStreamCreate" { lines.append("greenContextOfStream[made] = greenCtx") }
         if name == "cuMipmappedArrayGetLevel" {
             lines.append("levelsOfMipmappedArray[hMipmappedArray, default: []].append(made)")
         }
@@ -68,6 +69,8 @@ extension DriverCall {
             lines.append("\(kind.table).remove(\(argument.name))")
             if kind == .context { lines.append("forgetStreams(of: \(argument.name))") }
             if kind == .mipmappedArray { lines.append("forgetLevels(of: \(argument.name))") }
+            if kind == .greenContext { lines.append("detachStreams(of: \(argument.name))") }
+            if kind == .stream { lines.append("greenContextOfStream[\(argument.name)] = nil") }
             if kind == .stream { lines.append("contextOfStream[\(argument.name)] = nil") }
         }
         return lines.map { "            \($0)\n" }.joined()

@@ -300,4 +300,40 @@ package protocol Driver: Sendable {
 
     /// How many blocks a cluster of a launch may have; what the launch says of clusters is ignored.
     func cuOccupancyMaxPotentialClusterSize(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) throws(CUDAError) -> Int32
+
+    /// All multiprocessors of a device.
+    func cuDeviceGetDevResource(dev: Int32) throws(CUDAError) -> MultiprocessorResource
+
+    /// The multiprocessors of a green context.
+    func cuGreenCtxGetDevResource(hCtx: GreenContextHandle) throws(CUDAError) -> MultiprocessorResource
+
+    /// Splits multiprocessors into at most `groups` equal groups of at least `minCount`.
+    func cuDevSmResourceSplitByCount(input: ResourceNumber, groups: UInt32, flags: UInt32, minCount: UInt32) throws(CUDAError) -> MultiprocessorSplit
+
+    /// Splits multiprocessors into groups of given kinds, and tells the sizes of those that left it open.
+    func cuDevSmResourceSplit(input: ResourceNumber, groups: [MultiprocessorGroup], makesResult: Bool, flags: UInt32) throws(CUDAError) -> MultiprocessorSplit
+
+    /// Puts resources together for ``cuGreenCtxCreate``.
+    func cuDevResourceGenerateDesc(resources: [ResourceNumber]) throws(CUDAError) -> ResourceNumber
+
+    /// Makes a green context of the device's primary context; `desc` is a ``ResourceNumber``.
+    func cuGreenCtxCreate(desc: UInt64, dev: Int32, flags: UInt32) throws(CUDAError) -> GreenContextHandle
+
+    /// Ends a green context; its streams do no more work.
+    func cuGreenCtxDestroy(hCtx: GreenContextHandle) throws(CUDAError)
+
+    /// Makes a stream whose kernels run on the multiprocessors of a green context.
+    func cuGreenCtxStreamCreate(_ context: ContextHandle, greenCtx: GreenContextHandle, flags: UInt32, priority: Int32) throws(CUDAError) -> StreamHandle
+
+    /// Records the work that all streams of a green context have so far.
+    func cuGreenCtxRecordEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// Makes later work of a green context wait for what the event has recorded.
+    func cuGreenCtxWaitEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// Records the work that all streams of the context and of its green contexts have so far.
+    func cuCtxRecordEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// Makes later work of the context and of its green contexts wait for what the event has recorded.
+    func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError)
 }

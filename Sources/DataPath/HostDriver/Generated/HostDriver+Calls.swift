@@ -59,6 +59,10 @@ struct HostFunctions: Sendable {
     let cuMemAddressFree: (@convention(c) (CUdeviceptr, Int) -> CUresult)?
     let cuMemMap: (@convention(c) (CUdeviceptr, Int, Int, UInt64, UInt64) -> CUresult)?
     let cuMemUnmap: (@convention(c) (CUdeviceptr, Int) -> CUresult)?
+    let cuGreenCtxDestroy: (@convention(c) (UInt64) -> CUresult)?
+    let cuGreenCtxStreamCreate: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt64, UInt32, Int32) -> CUresult)?
+    let cuGreenCtxRecordEvent: (@convention(c) (UInt64, UInt64) -> CUresult)?
+    let cuGreenCtxWaitEvent: (@convention(c) (UInt64, UInt64) -> CUresult)?
 
     init(_ library: borrowing DriverLibrary) {
         cuDevicePrimaryCtxRetain = library.function("cuDevicePrimaryCtxRetain")
@@ -114,6 +118,10 @@ struct HostFunctions: Sendable {
         cuMemAddressFree = library.function("cuMemAddressFree")
         cuMemMap = library.function("cuMemMap")
         cuMemUnmap = library.function("cuMemUnmap")
+        cuGreenCtxDestroy = library.function("cuGreenCtxDestroy")
+        cuGreenCtxStreamCreate = library.function("cuGreenCtxStreamCreate")
+        cuGreenCtxRecordEvent = library.function("cuGreenCtxRecordEvent")
+        cuGreenCtxWaitEvent = library.function("cuGreenCtxWaitEvent")
     }
 }
 
@@ -462,5 +470,30 @@ extension HostDriver {
     package func cuMemUnmap(ptr: CUdeviceptr, size: Int) throws(CUDAError) {
         guard let function = functions.cuMemUnmap else { throw .notSupported }
         try check(function(ptr, size))
+    }
+
+    package func cuGreenCtxDestroy(hCtx: GreenContextHandle) throws(CUDAError) {
+        guard let function = functions.cuGreenCtxDestroy else { throw .notSupported }
+        try check(function(hCtx.bits))
+    }
+
+    package func cuGreenCtxStreamCreate(_ context: ContextHandle, greenCtx: GreenContextHandle, flags: UInt32, priority: Int32) throws(CUDAError) -> StreamHandle {
+        guard let function = functions.cuGreenCtxStreamCreate else { throw .notSupported }
+        try makeCurrent(context)
+        var made: UInt64 = 0
+        try check(function(&made, greenCtx.bits, flags, priority))
+        return StreamHandle(bits: made)
+    }
+
+    package func cuGreenCtxRecordEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        guard let function = functions.cuGreenCtxRecordEvent else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(hCtx.bits, hEvent.bits))
+    }
+
+    package func cuGreenCtxWaitEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        guard let function = functions.cuGreenCtxWaitEvent else { throw .notSupported }
+        try makeCurrent(context)
+        try check(function(hCtx.bits, hEvent.bits))
     }
 }

@@ -208,4 +208,44 @@ extension PartitionedDriver {
     package func cuOccupancyMaxPotentialClusterSize(_ context: ContextHandle, hfunc: FunctionHandle, _ shape: LaunchGeometry) throws(CUDAError) -> Int32 {
         try driver.cuOccupancyMaxPotentialClusterSize(context, hfunc: hfunc, shape)
     }
+
+    package func cuGreenCtxGetDevResource(hCtx: GreenContextHandle) throws(CUDAError) -> MultiprocessorResource {
+        try driver.cuGreenCtxGetDevResource(hCtx: hCtx)
+    }
+
+    package func cuDevSmResourceSplitByCount(input: ResourceNumber, groups: UInt32, flags: UInt32, minCount: UInt32) throws(CUDAError) -> MultiprocessorSplit {
+        try driver.cuDevSmResourceSplitByCount(input: input, groups: groups, flags: flags, minCount: minCount)
+    }
+
+    package func cuDevSmResourceSplit(input: ResourceNumber, groups: [MultiprocessorGroup], makesResult: Bool, flags: UInt32) throws(CUDAError) -> MultiprocessorSplit {
+        try driver.cuDevSmResourceSplit(input: input, groups: groups, makesResult: makesResult, flags: flags)
+    }
+
+    package func cuDevResourceGenerateDesc(resources: [ResourceNumber]) throws(CUDAError) -> ResourceNumber {
+        try driver.cuDevResourceGenerateDesc(resources: resources)
+    }
+
+    package func cuGreenCtxDestroy(hCtx: GreenContextHandle) throws(CUDAError) {
+        try driver.cuGreenCtxDestroy(hCtx: hCtx)
+    }
+
+    package func cuGreenCtxStreamCreate(_ context: ContextHandle, greenCtx: GreenContextHandle, flags: UInt32, priority: Int32) throws(CUDAError) -> StreamHandle {
+        try driver.cuGreenCtxStreamCreate(context, greenCtx: greenCtx, flags: flags, priority: priority)
+    }
+
+    package func cuGreenCtxRecordEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        try driver.cuGreenCtxRecordEvent(context, hCtx: hCtx, hEvent: hEvent)
+    }
+
+    package func cuGreenCtxWaitEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        try driver.cuGreenCtxWaitEvent(context, hCtx: hCtx, hEvent: hEvent)
+    }
+
+    package func cuCtxRecordEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        try driver.cuCtxRecordEvent(context, hEvent: hEvent)
+    }
+
+    package func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        try driver.cuCtxWaitEvent(context, hEvent: hEvent)
+    }
 }

@@ -555,4 +555,58 @@ extension RemoteDriver {
         }
         return made
     }
+
+    package func cuGreenCtxCreate(desc: UInt64, dev: Int32, flags: UInt32) throws(CUDAError) -> GreenContextHandle {
+        let made = GreenContextHandle(bits: newHandle())
+        _ = try call(.cuGreenCtxCreate, ContextHandle(bits: 0), byteCount: 24) { frame in
+            frame.write(made.bits)
+            frame.write(desc)
+            frame.write(dev)
+            frame.write(flags)
+        }
+        return made
+    }
+
+    package func cuGreenCtxDestroy(hCtx: GreenContextHandle) throws(CUDAError) {
+        _ = try call(.cuGreenCtxDestroy, ContextHandle(bits: 0), byteCount: 8) { frame in
+            frame.write(hCtx.bits)
+        }
+    }
+
+    package func cuGreenCtxStreamCreate(_ context: ContextHandle, greenCtx: GreenContextHandle, flags: UInt32, priority: Int32) throws(CUDAError) -> StreamHandle {
+        let made = StreamHandle(bits: newHandle())
+        _ = try call(.cuGreenCtxStreamCreate, context, byteCount: 24) { frame in
+            frame.write(made.bits)
+            frame.write(greenCtx.bits)
+            frame.write(flags)
+            frame.write(priority)
+        }
+        return made
+    }
+
+    package func cuGreenCtxRecordEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        _ = try call(.cuGreenCtxRecordEvent, context, byteCount: 16) { frame in
+            frame.write(hCtx.bits)
+            frame.write(hEvent.bits)
+        }
+    }
+
+    package func cuGreenCtxWaitEvent(_ context: ContextHandle, hCtx: GreenContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        _ = try call(.cuGreenCtxWaitEvent, context, byteCount: 16) { frame in
+            frame.write(hCtx.bits)
+            frame.write(hEvent.bits)
+        }
+    }
+
+    package func cuCtxRecordEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        _ = try call(.cuCtxRecordEvent, context, byteCount: 8) { frame in
+            frame.write(hEvent.bits)
+        }
+    }
+
+    package func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
+        _ = try call(.cuCtxWaitEvent, context, byteCount: 8) { frame in
+            frame.write(hEvent.bits)
+        }
+    }
 }

@@ -267,6 +267,7 @@ extension Session {
             try rememberWork(of: hStream, frame)
             try driver.cuStreamDestroy_v2(contexts.driverHandle(frame.context), hStream: streams.driverHandle(hStream))
             streams.remove(hStream)
+            greenContextOfStream[hStream] = nil
             contextOfStream[hStream] = nil
         case .cuStreamSynchronize:
             try perform_cuStreamSynchronize(frame, &request, &reply)
@@ -470,6 +471,56 @@ extension Session {
             try perform_cuOccupancyMaxActiveClusters(frame, &request, &reply)
         case .cuOccupancyMaxPotentialClusterSize:
             try perform_cuOccupancyMaxPotentialClusterSize(frame, &request, &reply)
+        case .cuDeviceGetDevResource:
+            try perform_cuDeviceGetDevResource(frame, &request, &reply)
+        case .cuGreenCtxGetDevResource:
+            try perform_cuGreenCtxGetDevResource(frame, &request, &reply)
+        case .cuDevSmResourceSplitByCount:
+            try perform_cuDevSmResourceSplitByCount(frame, &request, &reply)
+        case .cuDevSmResourceSplit:
+            try perform_cuDevSmResourceSplit(frame, &request, &reply)
+        case .cuDevResourceGenerateDesc:
+            try perform_cuDevResourceGenerateDesc(frame, &request, &reply)
+        case .cuGreenCtxCreate:
+            let made = try request.read(UInt64.self)
+            let desc = try request.read(UInt64.self)
+            let dev = try request.read(Int32.self)
+            let flags = try request.read(UInt32.self)
+            try request.finish()
+            try greenContexts.insert(made, driver.cuGreenCtxCreate(desc: desc, dev: dev, flags: flags))
+        case .cuGreenCtxDestroy:
+            let hCtx = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuGreenCtxDestroy(hCtx: greenContexts.driverHandle(hCtx))
+            greenContexts.remove(hCtx)
+            detachStreams(of: hCtx)
+        case .cuGreenCtxStreamCreate:
+            let made = try request.read(UInt64.self)
+            let greenCtx = try request.read(UInt64.self)
+            let flags = try request.read(UInt32.self)
+            let priority = try request.read(Int32.self)
+            try request.finish()
+            try streams.insert(made, driver.cuGreenCtxStreamCreate(contexts.driverHandle(frame.context), greenCtx: greenContexts.driverHandle(greenCtx), flags: flags, priority: priority))
+            contextOfStream[made] = frame.context
+            greenContextOfStream[made] = greenCtx
+        case .cuGreenCtxRecordEvent:
+            let hCtx = try request.read(UInt64.self)
+            let hEvent = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuGreenCtxRecordEvent(contexts.driverHandle(frame.context), hCtx: greenContexts.driverHandle(hCtx), hEvent: events.driverHandle(hEvent))
+        case .cuGreenCtxWaitEvent:
+            let hCtx = try request.read(UInt64.self)
+            let hEvent = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuGreenCtxWaitEvent(contexts.driverHandle(frame.context), hCtx: greenContexts.driverHandle(hCtx), hEvent: events.driverHandle(hEvent))
+        case .cuCtxRecordEvent:
+            let hEvent = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuCtxRecordEvent(contexts.driverHandle(frame.context), hEvent: events.driverHandle(hEvent))
+        case .cuCtxWaitEvent:
+            let hEvent = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuCtxWaitEvent(contexts.driverHandle(frame.context), hEvent: events.driverHandle(hEvent))
         }
     }
 }

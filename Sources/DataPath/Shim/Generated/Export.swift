@@ -758,25 +758,25 @@ let exportList = CallList(driver: """
     cuDeviceGetExecAffinitySupport pi type dev
     cuDeviceGetFabricClusterUuid
     cuDeviceGetGraphMemAttribute device attr value
-    cuDeviceGetHostAtomicCapabilities
+    cuDeviceGetHostAtomicCapabilities capabilities operations count dev
     cuDeviceGetLuid
     cuDeviceGetMemPool pool dev
     cuDeviceGetName name len dev
     cuDeviceGetNvSciSyncAttributes
-    cuDeviceGetP2PAtomicCapabilities
+    cuDeviceGetP2PAtomicCapabilities capabilities operations count srcDevice dstDevice
     cuDeviceGetP2PAttribute value attrib srcDevice dstDevice
     cuDeviceGetPCIBusId pciBusId len dev
     cuDeviceGetProperties prop dev
-    cuDeviceGetTexture1DLinearMaxWidth
+    cuDeviceGetTexture1DLinearMaxWidth maxWidthInElements format numChannels dev
     cuDeviceGetUuid uuid dev
     cuDeviceGetUuid_v2 uuid dev
     cuDeviceGraphMemTrim device
-    cuDeviceRegisterAsyncNotification
+    cuDeviceRegisterAsyncNotification device callbackFunc userData callback
     cuDeviceSetGraphMemAttribute device attr value
     cuDeviceSetMemPool dev pool
     cuDeviceTotalMem
     cuDeviceTotalMem_v2 bytes dev
-    cuDeviceUnregisterAsyncNotification
+    cuDeviceUnregisterAsyncNotification device callback
     cuDevicePrimaryCtxGetState dev flags active
     cuDevicePrimaryCtxRelease dev
     cuDevicePrimaryCtxRelease_v2 dev
@@ -795,11 +795,11 @@ let exportList = CallList(driver: """
     cuCtxDetach ctx
     cuCtxDisablePeerAccess peerContext
     cuCtxEnablePeerAccess peerContext Flags
-    cuCtxFromGreenCtx
+    cuCtxFromGreenCtx pContext hCtx
     cuCtxGetApiVersion ctx version
     cuCtxGetCacheConfig pconfig
     cuCtxGetCurrent pctx
-    cuCtxGetDevResource
+    cuCtxGetDevResource hCtx resource type
     cuCtxGetDevice device
     cuCtxGetDevice_v2 device ctx
     cuCtxGetExecAffinity pExecAffinity type
@@ -812,7 +812,7 @@ let exportList = CallList(driver: """
     cuCtxPopCurrent_v2 pctx
     cuCtxPushCurrent ctx
     cuCtxPushCurrent_v2 ctx
-    cuCtxRecordEvent
+    cuCtxRecordEvent hCtx hEvent
     cuCtxResetPersistingL2Cache
     cuCtxSetCacheConfig config
     cuCtxSetCurrent ctx
@@ -821,18 +821,18 @@ let exportList = CallList(driver: """
     cuCtxSetSharedMemConfig config
     cuCtxSynchronize
     cuCtxSynchronize_v2 ctx
-    cuCtxWaitEvent
-    cuDevResourceGenerateDesc
-    cuDevSmResourceSplit
-    cuDevSmResourceSplitByCount
-    cuDeviceGetDevResource
-    cuGreenCtxCreate
-    cuGreenCtxDestroy
-    cuGreenCtxGetDevResource
-    cuGreenCtxGetId
-    cuGreenCtxRecordEvent
-    cuGreenCtxStreamCreate
-    cuGreenCtxWaitEvent
+    cuCtxWaitEvent hCtx hEvent
+    cuDevResourceGenerateDesc phDesc resources nbResources
+    cuDevSmResourceSplit result nbGroups input remainder flags groupParams
+    cuDevSmResourceSplitByCount result nbGroups input remainder flags minCount
+    cuDeviceGetDevResource device resource type
+    cuGreenCtxCreate phCtx desc dev flags
+    cuGreenCtxDestroy hCtx
+    cuGreenCtxGetDevResource hCtx resource type
+    cuGreenCtxGetId greenCtx greenCtxId
+    cuGreenCtxRecordEvent hCtx hEvent
+    cuGreenCtxStreamCreate phStream greenCtx flags priority
+    cuGreenCtxWaitEvent hCtx hEvent
     cuLinkAddData state type data size name numOptions options optionValues
     cuLinkAddData_v2 state type data size name numOptions options optionValues
     cuLinkAddFile state type path numOptions options optionValues
@@ -880,10 +880,10 @@ let exportList = CallList(driver: """
     cuFuncIsLoaded state function
     cuFuncLoad function
     cuFuncSetAttribute hfunc attrib value
-    cuFuncSetBlockShape
+    cuFuncSetBlockShape hfunc x y z
     cuFuncSetCacheConfig hfunc config
     cuFuncSetSharedMemConfig hfunc config
-    cuFuncSetSharedSize
+    cuFuncSetSharedSize hfunc bytes
     cuOccupancyAvailableDynamicSMemPerBlock dynamicSmemSize func numBlocks blockSize
     cuOccupancyMaxActiveBlocksPerMultiprocessor numBlocks func blockSize dynamicSMemSize
     cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags numBlocks func blockSize dynamicSMemSize flags
@@ -891,12 +891,12 @@ let exportList = CallList(driver: """
     cuOccupancyMaxPotentialBlockSize minGridSize blockSize func blockSizeToDynamicSMemSize dynamicSMemSize blockSizeLimit
     cuOccupancyMaxPotentialBlockSizeWithFlags minGridSize blockSize func blockSizeToDynamicSMemSize dynamicSMemSize blockSizeLimit flags
     cuOccupancyMaxPotentialClusterSize clusterSize func config
-    cuLaunch
+    cuLaunch f
     cuLaunchCooperativeKernel f gridDimX gridDimY gridDimZ blockDimX blockDimY blockDimZ sharedMemBytes hStream kernelParams
     cuLaunchCooperativeKernel_ptsz f gridDimX gridDimY gridDimZ blockDimX blockDimY blockDimZ sharedMemBytes hStream kernelParams
     cuLaunchCooperativeKernelMultiDevice launchParamsList numDevices flags
-    cuLaunchGrid
-    cuLaunchGridAsync
+    cuLaunchGrid f grid_width grid_height
+    cuLaunchGridAsync f grid_width grid_height hStream
     cuLaunchHostFunc hStream fn userData
     cuLaunchHostFunc_ptsz hStream fn userData
     cuLaunchHostFunc_v2 hStream fn userData syncMode
@@ -905,11 +905,11 @@ let exportList = CallList(driver: """
     cuLaunchKernel_ptsz f gridDimX gridDimY gridDimZ blockDimX blockDimY blockDimZ sharedMemBytes hStream kernelParams extra
     cuLaunchKernelEx config f kernelParams extra
     cuLaunchKernelEx_ptsz config f kernelParams extra
-    cuParamSetSize
+    cuParamSetSize hfunc numbytes
     cuParamSetTexRef
-    cuParamSetf
-    cuParamSeti
-    cuParamSetv
+    cuParamSetf hfunc offset value
+    cuParamSeti hfunc offset value
+    cuParamSetv hfunc offset ptr numbytes
     cuMemAlloc
     cuMemAllocHost
     cuMemAllocHost_v2 pp bytesize
@@ -1103,8 +1103,8 @@ let exportList = CallList(driver: """
     cuStreamGetCtx_ptsz hStream pctx
     cuStreamGetCtx_v2 hStream pCtx pGreenCtx
     cuStreamGetCtx_v2_ptsz hStream pCtx pGreenCtx
-    cuStreamGetDevResource
-    cuStreamGetDevResource_ptsz
+    cuStreamGetDevResource hStream resource type
+    cuStreamGetDevResource_ptsz hStream resource type
     cuStreamGetDevice hStream device
     cuStreamGetDevice_ptsz hStream device
     cuStreamGetFlags hStream flags
@@ -1451,19 +1451,19 @@ let exportList = CallList(driver: """
     cuCheckpointProcessLock
     cuCheckpointProcessRestore
     cuCheckpointProcessUnlock
-    cuCoredumpDeregisterCompleteCallback
-    cuCoredumpDeregisterStartCallback
-    cuCoredumpGetAttribute
-    cuCoredumpGetAttributeGlobal
-    cuCoredumpRegisterCompleteCallback
-    cuCoredumpRegisterStartCallback
-    cuCoredumpSetAttribute
-    cuCoredumpSetAttributeGlobal
-    cuLogsCurrent
-    cuLogsDumpToFile
-    cuLogsDumpToMemory
-    cuLogsRegisterCallback
-    cuLogsUnregisterCallback
+    cuCoredumpDeregisterCompleteCallback callback
+    cuCoredumpDeregisterStartCallback callback
+    cuCoredumpGetAttribute attrib value size
+    cuCoredumpGetAttributeGlobal attrib value size
+    cuCoredumpRegisterCompleteCallback callback userData callbackOut
+    cuCoredumpRegisterStartCallback callback userData callbackOut
+    cuCoredumpSetAttribute attrib value size
+    cuCoredumpSetAttributeGlobal attrib value size
+    cuLogsCurrent iterator_out flags
+    cuLogsDumpToFile iterator pathToFile flags
+    cuLogsDumpToMemory iterator buffer size flags
+    cuLogsRegisterCallback callbackFunc userData callback_out
+    cuLogsUnregisterCallback callback
     cuProfilerInitialize
     cuProfilerStart
     cuProfilerStop

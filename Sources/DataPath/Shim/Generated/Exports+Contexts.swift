@@ -43,7 +43,9 @@ import Driver
     answer(.cuCtxEnablePeerAccess, { $0.add(peerContext); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuCtxEnablePeerAccess(peerContext, Flags) }
 }
 
-@c public func cuCtxFromGreenCtx() -> CUresult { absent(.cuCtxFromGreenCtx) }
+@c public func cuCtxFromGreenCtx(_ pContext: UnsafeMutablePointer<OpaquePointer?>?, _ hCtx: OpaquePointer?) -> CUresult {
+    answer(.cuCtxFromGreenCtx, { $0.add(made: pContext); $0.add(hCtx) }) { shim throws(CUDAError) in try shim.cuCtxFromGreenCtx(pContext, hCtx) }
+}
 
 @c public func cuCtxGetApiVersion(_ ctx: OpaquePointer?, _ version: UnsafeMutablePointer<UInt32>?) -> CUresult {
     answer(.cuCtxGetApiVersion, { $0.add(ctx); $0.add(version) }) { shim throws(CUDAError) in try shim.cuCtxGetApiVersion(ctx, version) }
@@ -57,7 +59,9 @@ import Driver
     answer(.cuCtxGetCurrent, { $0.add(made: pctx) }) { shim throws(CUDAError) in try shim.cuCtxGetCurrent(pctx) }
 }
 
-@c public func cuCtxGetDevResource() -> CUresult { absent(.cuCtxGetDevResource) }
+@c public func cuCtxGetDevResource(_ hCtx: OpaquePointer?, _ resource: UnsafeMutablePointer<CUdevResource>?, _ type: CUdevResourceType) -> CUresult {
+    answer(.cuCtxGetDevResource, { $0.add(hCtx); $0.add(resource); $0.add(type) }) { shim throws(CUDAError) in try shim.cuCtxGetDevResource(hCtx, resource, type) }
+}
 
 @c public func cuCtxGetDevice(_ device: UnsafeMutablePointer<CUdevice>?) -> CUresult {
     answer(.cuCtxGetDevice, { $0.add(result: device) }) { shim throws(CUDAError) in try shim.cuCtxGetDevice(device) }
@@ -107,7 +111,9 @@ import Driver
     answer(.cuCtxPushCurrent_v2, { $0.add(ctx) }) { shim throws(CUDAError) in try shim.cuCtxPushCurrent_v2(ctx) }
 }
 
-@c public func cuCtxRecordEvent() -> CUresult { absent(.cuCtxRecordEvent) }
+@c public func cuCtxRecordEvent(_ hCtx: OpaquePointer?, _ hEvent: OpaquePointer?) -> CUresult {
+    answer(.cuCtxRecordEvent, { $0.add(hCtx); $0.add(hEvent) }) { shim throws(CUDAError) in try shim.cuCtxRecordEvent(hCtx, hEvent) }
+}
 
 @c public func cuCtxResetPersistingL2Cache() -> CUresult {
     answer(.cuCtxResetPersistingL2Cache) { shim throws(CUDAError) in try shim.cuCtxResetPersistingL2Cache() }
@@ -141,26 +147,50 @@ import Driver
     answer(.cuCtxSynchronize_v2, { $0.add(ctx) }) { shim throws(CUDAError) in try shim.cuCtxSynchronize_v2(ctx) }
 }
 
-@c public func cuCtxWaitEvent() -> CUresult { absent(.cuCtxWaitEvent) }
+@c public func cuCtxWaitEvent(_ hCtx: OpaquePointer?, _ hEvent: OpaquePointer?) -> CUresult {
+    answer(.cuCtxWaitEvent, { $0.add(hCtx); $0.add(hEvent) }) { shim throws(CUDAError) in try shim.cuCtxWaitEvent(hCtx, hEvent) }
+}
 
-@c public func cuDevResourceGenerateDesc() -> CUresult { absent(.cuDevResourceGenerateDesc) }
+@c public func cuDevResourceGenerateDesc(_ phDesc: UnsafeMutablePointer<OpaquePointer?>?, _ resources: UnsafeMutablePointer<CUdevResource>?, _ nbResources: UInt32) -> CUresult {
+    answer(.cuDevResourceGenerateDesc, { $0.add(made: phDesc); $0.add(resources); $0.add(nbResources) }) { shim throws(CUDAError) in try shim.cuDevResourceGenerateDesc(phDesc, resources, nbResources) }
+}
 
-@c public func cuDevSmResourceSplit() -> CUresult { absent(.cuDevSmResourceSplit) }
+@c public func cuDevSmResourceSplit(_ result: UnsafeMutablePointer<CUdevResource>?, _ nbGroups: UInt32, _ input: UnsafePointer<CUdevResource>?, _ remainder: UnsafeMutablePointer<CUdevResource>?, _ flags: UInt32, _ groupParams: UnsafeMutablePointer<CU_DEV_SM_RESOURCE_GROUP_PARAMS>?) -> CUresult {
+    answer(.cuDevSmResourceSplit, { $0.add(result); $0.add(nbGroups); $0.add(input); $0.add(remainder); $0.add(flags); $0.add(groupParams) }) { shim throws(CUDAError) in try shim.cuDevSmResourceSplit(result, nbGroups, input, remainder, flags, groupParams) }
+}
 
-@c public func cuDevSmResourceSplitByCount() -> CUresult { absent(.cuDevSmResourceSplitByCount) }
+@c public func cuDevSmResourceSplitByCount(_ result: UnsafeMutablePointer<CUdevResource>?, _ nbGroups: UnsafeMutablePointer<UInt32>?, _ input: UnsafePointer<CUdevResource>?, _ remainder: UnsafeMutablePointer<CUdevResource>?, _ flags: UInt32, _ minCount: UInt32) -> CUresult {
+    answer(.cuDevSmResourceSplitByCount, { $0.add(result); $0.add(nbGroups); $0.add(input); $0.add(remainder); $0.add(flags); $0.add(minCount) }) { shim throws(CUDAError) in try shim.cuDevSmResourceSplitByCount(result, nbGroups, input, remainder, flags, minCount) }
+}
 
-@c public func cuDeviceGetDevResource() -> CUresult { absent(.cuDeviceGetDevResource) }
+@c public func cuDeviceGetDevResource(_ device: CUdevice, _ resource: UnsafeMutablePointer<CUdevResource>?, _ type: CUdevResourceType) -> CUresult {
+    answer(.cuDeviceGetDevResource, { $0.add(device); $0.add(resource); $0.add(type) }) { shim throws(CUDAError) in try shim.cuDeviceGetDevResource(device, resource, type) }
+}
 
-@c public func cuGreenCtxCreate() -> CUresult { absent(.cuGreenCtxCreate) }
+@c public func cuGreenCtxCreate(_ phCtx: UnsafeMutablePointer<OpaquePointer?>?, _ desc: OpaquePointer?, _ dev: CUdevice, _ flags: UInt32) -> CUresult {
+    answer(.cuGreenCtxCreate, { $0.add(made: phCtx); $0.add(desc); $0.add(dev); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGreenCtxCreate(phCtx, desc, dev, flags) }
+}
 
-@c public func cuGreenCtxDestroy() -> CUresult { absent(.cuGreenCtxDestroy) }
+@c public func cuGreenCtxDestroy(_ hCtx: OpaquePointer?) -> CUresult {
+    answer(.cuGreenCtxDestroy, { $0.add(hCtx) }) { shim throws(CUDAError) in try shim.cuGreenCtxDestroy(hCtx) }
+}
 
-@c public func cuGreenCtxGetDevResource() -> CUresult { absent(.cuGreenCtxGetDevResource) }
+@c public func cuGreenCtxGetDevResource(_ hCtx: OpaquePointer?, _ resource: UnsafeMutablePointer<CUdevResource>?, _ type: CUdevResourceType) -> CUresult {
+    answer(.cuGreenCtxGetDevResource, { $0.add(hCtx); $0.add(resource); $0.add(type) }) { shim throws(CUDAError) in try shim.cuGreenCtxGetDevResource(hCtx, resource, type) }
+}
 
-@c public func cuGreenCtxGetId() -> CUresult { absent(.cuGreenCtxGetId) }
+@c public func cuGreenCtxGetId(_ greenCtx: OpaquePointer?, _ greenCtxId: UnsafeMutablePointer<UInt64>?) -> CUresult {
+    answer(.cuGreenCtxGetId, { $0.add(greenCtx); $0.add(greenCtxId) }) { shim throws(CUDAError) in try shim.cuGreenCtxGetId(greenCtx, greenCtxId) }
+}
 
-@c public func cuGreenCtxRecordEvent() -> CUresult { absent(.cuGreenCtxRecordEvent) }
+@c public func cuGreenCtxRecordEvent(_ hCtx: OpaquePointer?, _ hEvent: OpaquePointer?) -> CUresult {
+    answer(.cuGreenCtxRecordEvent, { $0.add(hCtx); $0.add(hEvent) }) { shim throws(CUDAError) in try shim.cuGreenCtxRecordEvent(hCtx, hEvent) }
+}
 
-@c public func cuGreenCtxStreamCreate() -> CUresult { absent(.cuGreenCtxStreamCreate) }
+@c public func cuGreenCtxStreamCreate(_ phStream: UnsafeMutablePointer<OpaquePointer?>?, _ greenCtx: OpaquePointer?, _ flags: UInt32, _ priority: Int32) -> CUresult {
+    answer(.cuGreenCtxStreamCreate, { $0.add(made: phStream); $0.add(greenCtx); $0.add(flags); $0.add(priority) }) { shim throws(CUDAError) in try shim.cuGreenCtxStreamCreate(phStream, greenCtx, flags, priority) }
+}
 
-@c public func cuGreenCtxWaitEvent() -> CUresult { absent(.cuGreenCtxWaitEvent) }
+@c public func cuGreenCtxWaitEvent(_ hCtx: OpaquePointer?, _ hEvent: OpaquePointer?) -> CUresult {
+    answer(.cuGreenCtxWaitEvent, { $0.add(hCtx); $0.add(hEvent) }) { shim throws(CUDAError) in try shim.cuGreenCtxWaitEvent(hCtx, hEvent) }
+}

@@ -47,7 +47,9 @@ import Driver
     answer(.cuDeviceGetGraphMemAttribute, { $0.add(device); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuDeviceGetGraphMemAttribute(device, attr, value) }
 }
 
-@c public func cuDeviceGetHostAtomicCapabilities() -> CUresult { absent(.cuDeviceGetHostAtomicCapabilities) }
+@c public func cuDeviceGetHostAtomicCapabilities(_ capabilities: UnsafeMutablePointer<UInt32>?, _ operations: UnsafePointer<CUatomicOperation>?, _ count: UInt32, _ dev: CUdevice) -> CUresult {
+    answer(.cuDeviceGetHostAtomicCapabilities, { $0.add(result: capabilities); $0.add(operations); $0.add(count); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuDeviceGetHostAtomicCapabilities(capabilities, operations, count, dev) }
+}
 
 @c public func cuDeviceGetLuid() -> CUresult { absent(.cuDeviceGetLuid) }
 
@@ -61,7 +63,9 @@ import Driver
 
 @c public func cuDeviceGetNvSciSyncAttributes() -> CUresult { absent(.cuDeviceGetNvSciSyncAttributes) }
 
-@c public func cuDeviceGetP2PAtomicCapabilities() -> CUresult { absent(.cuDeviceGetP2PAtomicCapabilities) }
+@c public func cuDeviceGetP2PAtomicCapabilities(_ capabilities: UnsafeMutablePointer<UInt32>?, _ operations: UnsafePointer<CUatomicOperation>?, _ count: UInt32, _ srcDevice: CUdevice, _ dstDevice: CUdevice) -> CUresult {
+    answer(.cuDeviceGetP2PAtomicCapabilities, { $0.add(result: capabilities); $0.add(operations); $0.add(count); $0.add(srcDevice); $0.add(dstDevice) }) { shim throws(CUDAError) in try shim.cuDeviceGetP2PAtomicCapabilities(capabilities, operations, count, srcDevice, dstDevice) }
+}
 
 @c public func cuDeviceGetP2PAttribute(_ value: UnsafeMutablePointer<Int32>?, _ attrib: CUdevice_P2PAttribute, _ srcDevice: CUdevice, _ dstDevice: CUdevice) -> CUresult {
     answer(.cuDeviceGetP2PAttribute, { $0.add(result: value); $0.add(attrib); $0.add(srcDevice); $0.add(dstDevice) }) { shim throws(CUDAError) in try shim.cuDeviceGetP2PAttribute(value, attrib, srcDevice, dstDevice) }
@@ -75,7 +79,9 @@ import Driver
     answer(.cuDeviceGetProperties, { $0.add(prop); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuDeviceGetProperties(prop, dev) }
 }
 
-@c public func cuDeviceGetTexture1DLinearMaxWidth() -> CUresult { absent(.cuDeviceGetTexture1DLinearMaxWidth) }
+@c public func cuDeviceGetTexture1DLinearMaxWidth(_ maxWidthInElements: UnsafeMutablePointer<Int>?, _ format: CUarray_format, _ numChannels: UInt32, _ dev: CUdevice) -> CUresult {
+    answer(.cuDeviceGetTexture1DLinearMaxWidth, { $0.add(result: maxWidthInElements); $0.add(format); $0.add(numChannels); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuDeviceGetTexture1DLinearMaxWidth(maxWidthInElements, format, numChannels, dev) }
+}
 
 @c public func cuDeviceGetUuid(_ uuid: UnsafeMutablePointer<CUuuid>?, _ dev: CUdevice) -> CUresult {
     answer(.cuDeviceGetUuid, { $0.add(uuid); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuDeviceGetUuid(uuid, dev) }
@@ -89,7 +95,9 @@ import Driver
     answer(.cuDeviceGraphMemTrim, { $0.add(device) }) { shim throws(CUDAError) in try shim.cuDeviceGraphMemTrim(device) }
 }
 
-@c public func cuDeviceRegisterAsyncNotification() -> CUresult { absent(.cuDeviceRegisterAsyncNotification) }
+@c public func cuDeviceRegisterAsyncNotification(_ device: CUdevice, _ callbackFunc: CUasyncCallback?, _ userData: UnsafeMutableRawPointer?, _ callback: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuDeviceRegisterAsyncNotification, { $0.add(device); $0.add(callbackFunc); $0.add(userData); $0.add(callback) }) { shim throws(CUDAError) in try shim.cuDeviceRegisterAsyncNotification(device, callbackFunc, userData, callback) }
+}
 
 @c public func cuDeviceSetGraphMemAttribute(_ device: CUdevice, _ attr: CUgraphMem_attribute, _ value: UnsafeMutableRawPointer?) -> CUresult {
     answer(.cuDeviceSetGraphMemAttribute, { $0.add(device); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuDeviceSetGraphMemAttribute(device, attr, value) }
@@ -105,4 +113,6 @@ import Driver
     answer(.cuDeviceTotalMem_v2, { $0.add(result: bytes); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuDeviceTotalMem_v2(bytes, dev) }
 }
 
-@c public func cuDeviceUnregisterAsyncNotification() -> CUresult { absent(.cuDeviceUnregisterAsyncNotification) }
+@c public func cuDeviceUnregisterAsyncNotification(_ device: CUdevice, _ callback: OpaquePointer?) -> CUresult {
+    answer(.cuDeviceUnregisterAsyncNotification, { $0.add(device); $0.add(callback) }) { shim throws(CUDAError) in try shim.cuDeviceUnregisterAsyncNotification(device, callback) }
+}

@@ -37,7 +37,9 @@ import Driver
     answer(.cuFuncSetAttribute, { $0.add(hfunc); $0.add(attrib); $0.add(value) }) { shim throws(CUDAError) in try shim.cuFuncSetAttribute(hfunc, attrib, value) }
 }
 
-@c public func cuFuncSetBlockShape() -> CUresult { absent(.cuFuncSetBlockShape) }
+@c public func cuFuncSetBlockShape(_ hfunc: OpaquePointer?, _ x: Int32, _ y: Int32, _ z: Int32) -> CUresult {
+    answer(.cuFuncSetBlockShape, { $0.add(hfunc); $0.add(x); $0.add(y); $0.add(z) }) { shim throws(CUDAError) in try shim.cuFuncSetBlockShape(hfunc, x, y, z) }
+}
 
 @c public func cuFuncSetCacheConfig(_ hfunc: OpaquePointer?, _ config: CUfunc_cache) -> CUresult {
     answer(.cuFuncSetCacheConfig, { $0.add(hfunc); $0.add(config) }) { shim throws(CUDAError) in try shim.cuFuncSetCacheConfig(hfunc, config) }
@@ -47,7 +49,9 @@ import Driver
     answer(.cuFuncSetSharedMemConfig, { $0.add(hfunc); $0.add(config) }) { shim throws(CUDAError) in try shim.cuFuncSetSharedMemConfig(hfunc, config) }
 }
 
-@c public func cuFuncSetSharedSize() -> CUresult { absent(.cuFuncSetSharedSize) }
+@c public func cuFuncSetSharedSize(_ hfunc: OpaquePointer?, _ bytes: UInt32) -> CUresult {
+    answer(.cuFuncSetSharedSize, { $0.add(hfunc); $0.add(bytes) }) { shim throws(CUDAError) in try shim.cuFuncSetSharedSize(hfunc, bytes) }
+}
 
 @c public func cuOccupancyAvailableDynamicSMemPerBlock(_ dynamicSmemSize: UnsafeMutablePointer<Int>?, _ `func`: OpaquePointer?, _ numBlocks: Int32, _ blockSize: Int32) -> CUresult {
     answer(.cuOccupancyAvailableDynamicSMemPerBlock, { $0.add(result: dynamicSmemSize); $0.add(`func`); $0.add(numBlocks); $0.add(blockSize) }) { shim throws(CUDAError) in try shim.cuOccupancyAvailableDynamicSMemPerBlock(dynamicSmemSize, `func`, numBlocks, blockSize) }

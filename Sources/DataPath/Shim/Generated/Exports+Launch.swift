@@ -5,7 +5,9 @@ public import CCUDA
 import CallTrace
 import Driver
 
-@c public func cuLaunch() -> CUresult { absent(.cuLaunch) }
+@c public func cuLaunch(_ f: OpaquePointer?) -> CUresult {
+    answer(.cuLaunch, { $0.add(f) }) { shim throws(CUDAError) in try shim.cuLaunch(f) }
+}
 
 @c public func cuLaunchCooperativeKernel(_ f: OpaquePointer?, _ gridDimX: UInt32, _ gridDimY: UInt32, _ gridDimZ: UInt32, _ blockDimX: UInt32, _ blockDimY: UInt32, _ blockDimZ: UInt32, _ sharedMemBytes: UInt32, _ hStream: OpaquePointer?, _ kernelParams: UnsafeMutablePointer<UnsafeMutableRawPointer?>?) -> CUresult {
     answer(.cuLaunchCooperativeKernel, { $0.add(f); $0.add(gridDimX); $0.add(gridDimY); $0.add(gridDimZ); $0.add(blockDimX); $0.add(blockDimY); $0.add(blockDimZ); $0.add(sharedMemBytes); $0.add(hStream); $0.add(kernelParams) }) { shim throws(CUDAError) in try shim.cuLaunchCooperativeKernel(f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream, kernelParams, defaultStream: .legacy) }
@@ -19,9 +21,13 @@ import Driver
     answer(.cuLaunchCooperativeKernelMultiDevice, { $0.add(launchParamsList); $0.add(numDevices); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuLaunchCooperativeKernelMultiDevice(launchParamsList, numDevices, flags) }
 }
 
-@c public func cuLaunchGrid() -> CUresult { absent(.cuLaunchGrid) }
+@c public func cuLaunchGrid(_ f: OpaquePointer?, _ grid_width: Int32, _ grid_height: Int32) -> CUresult {
+    answer(.cuLaunchGrid, { $0.add(f); $0.add(grid_width); $0.add(grid_height) }) { shim throws(CUDAError) in try shim.cuLaunchGrid(f, grid_width, grid_height) }
+}
 
-@c public func cuLaunchGridAsync() -> CUresult { absent(.cuLaunchGridAsync) }
+@c public func cuLaunchGridAsync(_ f: OpaquePointer?, _ grid_width: Int32, _ grid_height: Int32, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuLaunchGridAsync, { $0.add(f); $0.add(grid_width); $0.add(grid_height); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuLaunchGridAsync(f, grid_width, grid_height, hStream) }
+}
 
 @c public func cuLaunchHostFunc(_ hStream: OpaquePointer?, _ fn: CUhostFn?, _ userData: UnsafeMutableRawPointer?) -> CUresult {
     answer(.cuLaunchHostFunc, { $0.add(hStream); $0.add(fn); $0.add(userData) }) { shim throws(CUDAError) in try shim.cuLaunchHostFunc(hStream, fn, userData, defaultStream: .legacy) }
@@ -55,12 +61,20 @@ import Driver
     answer(.cuLaunchKernelEx_ptsz, { $0.add(config); $0.add(f); $0.add(kernelParams); $0.add(extra) }) { shim throws(CUDAError) in try shim.cuLaunchKernelEx(config, f, kernelParams, extra, defaultStream: .perThread) }
 }
 
-@c public func cuParamSetSize() -> CUresult { absent(.cuParamSetSize) }
+@c public func cuParamSetSize(_ hfunc: OpaquePointer?, _ numbytes: UInt32) -> CUresult {
+    answer(.cuParamSetSize, { $0.add(hfunc); $0.add(numbytes) }) { shim throws(CUDAError) in try shim.cuParamSetSize(hfunc, numbytes) }
+}
 
 @c public func cuParamSetTexRef() -> CUresult { absent(.cuParamSetTexRef) }
 
-@c public func cuParamSetf() -> CUresult { absent(.cuParamSetf) }
+@c public func cuParamSetf(_ hfunc: OpaquePointer?, _ offset: Int32, _ value: Float) -> CUresult {
+    answer(.cuParamSetf, { $0.add(hfunc); $0.add(offset); $0.add(value) }) { shim throws(CUDAError) in try shim.cuParamSetf(hfunc, offset, value) }
+}
 
-@c public func cuParamSeti() -> CUresult { absent(.cuParamSeti) }
+@c public func cuParamSeti(_ hfunc: OpaquePointer?, _ offset: Int32, _ value: UInt32) -> CUresult {
+    answer(.cuParamSeti, { $0.add(hfunc); $0.add(offset); $0.add(value) }) { shim throws(CUDAError) in try shim.cuParamSeti(hfunc, offset, value) }
+}
 
-@c public func cuParamSetv() -> CUresult { absent(.cuParamSetv) }
+@c public func cuParamSetv(_ hfunc: OpaquePointer?, _ offset: Int32, _ ptr: UnsafeMutableRawPointer?, _ numbytes: UInt32) -> CUresult {
+    answer(.cuParamSetv, { $0.add(hfunc); $0.add(offset); $0.add(ptr); $0.add(numbytes) }) { shim throws(CUDAError) in try shim.cuParamSetv(hfunc, offset, ptr, numbytes) }
+}

@@ -153,9 +153,13 @@ import Driver
     answer(.cuStreamGetCtx_v2_ptsz, { $0.add(hStream); $0.add(pCtx); $0.add(pGreenCtx) }) { shim throws(CUDAError) in try shim.cuStreamGetCtx_v2(hStream, pCtx, pGreenCtx, defaultStream: .perThread) }
 }
 
-@c public func cuStreamGetDevResource() -> CUresult { absent(.cuStreamGetDevResource) }
+@c public func cuStreamGetDevResource(_ hStream: OpaquePointer?, _ resource: UnsafeMutablePointer<CUdevResource>?, _ type: CUdevResourceType) -> CUresult {
+    answer(.cuStreamGetDevResource, { $0.add(hStream); $0.add(resource); $0.add(type) }) { shim throws(CUDAError) in try shim.cuStreamGetDevResource(hStream, resource, type, defaultStream: .legacy) }
+}
 
-@c public func cuStreamGetDevResource_ptsz() -> CUresult { absent(.cuStreamGetDevResource_ptsz) }
+@c public func cuStreamGetDevResource_ptsz(_ hStream: OpaquePointer?, _ resource: UnsafeMutablePointer<CUdevResource>?, _ type: CUdevResourceType) -> CUresult {
+    answer(.cuStreamGetDevResource_ptsz, { $0.add(hStream); $0.add(resource); $0.add(type) }) { shim throws(CUDAError) in try shim.cuStreamGetDevResource(hStream, resource, type, defaultStream: .perThread) }
+}
 
 @c public func cuStreamGetDevice(_ hStream: OpaquePointer?, _ device: UnsafeMutablePointer<CUdevice>?) -> CUresult {
     answer(.cuStreamGetDevice, { $0.add(hStream); $0.add(device) }) { shim throws(CUDAError) in try shim.cuStreamGetDevice(hStream, device, defaultStream: .legacy) }

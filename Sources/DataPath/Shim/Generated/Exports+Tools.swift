@@ -19,31 +19,57 @@ import Driver
 
 @c public func cuCheckpointProcessUnlock() -> CUresult { absent(.cuCheckpointProcessUnlock) }
 
-@c public func cuCoredumpDeregisterCompleteCallback() -> CUresult { absent(.cuCoredumpDeregisterCompleteCallback) }
+@c public func cuCoredumpDeregisterCompleteCallback(_ callback: OpaquePointer?) -> CUresult {
+    answerAlways(.cuCoredumpDeregisterCompleteCallback, { $0.add(callback) }) { shim throws(CUDAError) in try shim.cuCoredumpDeregisterCompleteCallback(callback) }
+}
 
-@c public func cuCoredumpDeregisterStartCallback() -> CUresult { absent(.cuCoredumpDeregisterStartCallback) }
+@c public func cuCoredumpDeregisterStartCallback(_ callback: OpaquePointer?) -> CUresult {
+    answerAlways(.cuCoredumpDeregisterStartCallback, { $0.add(callback) }) { shim throws(CUDAError) in try shim.cuCoredumpDeregisterStartCallback(callback) }
+}
 
-@c public func cuCoredumpGetAttribute() -> CUresult { absent(.cuCoredumpGetAttribute) }
+@c public func cuCoredumpGetAttribute(_ attrib: CUcoredumpSettings, _ value: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuCoredumpGetAttribute, { $0.add(attrib); $0.add(value); $0.add(size) }) { shim throws(CUDAError) in try shim.cuCoredumpGetAttribute(attrib, value, size) }
+}
 
-@c public func cuCoredumpGetAttributeGlobal() -> CUresult { absent(.cuCoredumpGetAttributeGlobal) }
+@c public func cuCoredumpGetAttributeGlobal(_ attrib: CUcoredumpSettings, _ value: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?) -> CUresult {
+    answerAlways(.cuCoredumpGetAttributeGlobal, { $0.add(attrib); $0.add(value); $0.add(size) }) { shim throws(CUDAError) in try shim.cuCoredumpGetAttributeGlobal(attrib, value, size) }
+}
 
-@c public func cuCoredumpRegisterCompleteCallback() -> CUresult { absent(.cuCoredumpRegisterCompleteCallback) }
+@c public func cuCoredumpRegisterCompleteCallback(_ callback: CUcoredumpStatusCallback?, _ userData: UnsafeMutableRawPointer?, _ callbackOut: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answerAlways(.cuCoredumpRegisterCompleteCallback, { $0.add(callback); $0.add(userData); $0.add(callbackOut) }) { shim throws(CUDAError) in try shim.cuCoredumpRegisterCompleteCallback(callback, userData, callbackOut) }
+}
 
-@c public func cuCoredumpRegisterStartCallback() -> CUresult { absent(.cuCoredumpRegisterStartCallback) }
+@c public func cuCoredumpRegisterStartCallback(_ callback: CUcoredumpStatusCallback?, _ userData: UnsafeMutableRawPointer?, _ callbackOut: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answerAlways(.cuCoredumpRegisterStartCallback, { $0.add(callback); $0.add(userData); $0.add(callbackOut) }) { shim throws(CUDAError) in try shim.cuCoredumpRegisterStartCallback(callback, userData, callbackOut) }
+}
 
-@c public func cuCoredumpSetAttribute() -> CUresult { absent(.cuCoredumpSetAttribute) }
+@c public func cuCoredumpSetAttribute(_ attrib: CUcoredumpSettings, _ value: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?) -> CUresult {
+    answer(.cuCoredumpSetAttribute, { $0.add(attrib); $0.add(value); $0.add(size) }) { shim throws(CUDAError) in try shim.cuCoredumpSetAttribute(attrib, value, size) }
+}
 
-@c public func cuCoredumpSetAttributeGlobal() -> CUresult { absent(.cuCoredumpSetAttributeGlobal) }
+@c public func cuCoredumpSetAttributeGlobal(_ attrib: CUcoredumpSettings, _ value: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?) -> CUresult {
+    answerAlways(.cuCoredumpSetAttributeGlobal, { $0.add(attrib); $0.add(value); $0.add(size) }) { shim throws(CUDAError) in try shim.cuCoredumpSetAttributeGlobal(attrib, value, size) }
+}
 
-@c public func cuLogsCurrent() -> CUresult { absent(.cuLogsCurrent) }
+@c public func cuLogsCurrent(_ iterator_out: UnsafeMutablePointer<CUlogIterator>?, _ flags: UInt32) -> CUresult {
+    answerAlways(.cuLogsCurrent, { $0.add(iterator_out); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuLogsCurrent(iterator_out, flags) }
+}
 
-@c public func cuLogsDumpToFile() -> CUresult { absent(.cuLogsDumpToFile) }
+@c public func cuLogsDumpToFile(_ iterator: UnsafeMutablePointer<CUlogIterator>?, _ pathToFile: UnsafePointer<CChar>?, _ flags: UInt32) -> CUresult {
+    answerAlways(.cuLogsDumpToFile, { $0.add(iterator); $0.add(pathToFile); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuLogsDumpToFile(iterator, pathToFile, flags) }
+}
 
-@c public func cuLogsDumpToMemory() -> CUresult { absent(.cuLogsDumpToMemory) }
+@c public func cuLogsDumpToMemory(_ iterator: UnsafeMutablePointer<CUlogIterator>?, _ buffer: UnsafeMutablePointer<CChar>?, _ size: UnsafeMutablePointer<Int>?, _ flags: UInt32) -> CUresult {
+    answerAlways(.cuLogsDumpToMemory, { $0.add(iterator); $0.add(buffer); $0.add(size); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuLogsDumpToMemory(iterator, buffer, size, flags) }
+}
 
-@c public func cuLogsRegisterCallback() -> CUresult { absent(.cuLogsRegisterCallback) }
+@c public func cuLogsRegisterCallback(_ callbackFunc: CUlogsCallback?, _ userData: UnsafeMutableRawPointer?, _ callback_out: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answerAlways(.cuLogsRegisterCallback, { $0.add(callbackFunc); $0.add(userData); $0.add(callback_out) }) { shim throws(CUDAError) in try shim.cuLogsRegisterCallback(callbackFunc, userData, callback_out) }
+}
 
-@c public func cuLogsUnregisterCallback() -> CUresult { absent(.cuLogsUnregisterCallback) }
+@c public func cuLogsUnregisterCallback(_ callback: OpaquePointer?) -> CUresult {
+    answerAlways(.cuLogsUnregisterCallback, { $0.add(callback) }) { shim throws(CUDAError) in try shim.cuLogsUnregisterCallback(callback) }
+}
 
 @c public func cuProfilerInitialize() -> CUresult { absent(.cuProfilerInitialize) }
 

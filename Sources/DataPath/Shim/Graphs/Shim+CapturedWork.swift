@@ -73,7 +73,9 @@ extension Shim {
     /// Refuses waiting for all work of a context of which a stream is captured.
     func checkHasNoCapture(_ context: Context) throws(CUDAError) {
         let isCaptured = captures.withLock { captures in
-            let captured = captures.streams.values.filter { $0.stream.context === context }
+            let captured = captures.streams.values.filter {
+                $0.stream.context === context || $0.stream.context.home === context
+            }
             for stream in captured { captures.invalidate(stream.capture) }
             return !captured.isEmpty
         }

@@ -23,7 +23,7 @@ extension Shim {
         } else {
             try enqueue(graph, target)
         }
-        if isLaunchBlocking { try driver.cuStreamSynchronize(target.context, hStream: target.stream) }
+        try waitIfBlocking(target)
     }
 
     /// What an upload would prepare is done when the graph is made.

@@ -98,4 +98,16 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuMemImportFromShareableHandle = 91
     case cuOccupancyMaxActiveClusters = 92
     case cuOccupancyMaxPotentialClusterSize = 93
+    case cuDeviceGetDevResource = 94
+    case cuGreenCtxGetDevResource = 95
+    case cuDevSmResourceSplitByCount = 96
+    case cuDevSmResourceSplit = 97
+    case cuDevResourceGenerateDesc = 98
+    case cuGreenCtxCreate = 99
+    case cuGreenCtxDestroy = 100
+    case cuGreenCtxStreamCreate = 101
+    case cuGreenCtxRecordEvent = 102
+    case cuGreenCtxWaitEvent = 103
+    case cuCtxRecordEvent = 104
+    case cuCtxWaitEvent = 105
 }

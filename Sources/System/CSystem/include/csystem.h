@@ -63,6 +63,9 @@ static inline void csystem_relax(void) {
 /// moves lines of another core's cache at a quarter of the speed of plain loads and stores.
 void csystem_copy(void *target, const void *source, size_t count);
 
+/// The calling thread's number, which the system gives it.
+int csystem_thread_id(void);
+
 /// As csystem_copy, for a target that nobody reads soon: it does not displace what the caches hold.
 void csystem_copy_past_caches(void *target, const void *source, size_t count);
 
