@@ -10,10 +10,13 @@ package struct Function: Sendable {
         case later = "not built yet"
         case graphics = "needs the graphics system or other drivers of the client machine"
         case fabric = "needs devices that share a switch or a fabric, which the devices of a client do not say they do"
+        case decompression = "needs a GPU's decompression engine, which devices say they do not have"
+        case sparse = "is for sparse arrays and arrays without memory, which devices say they do not have"
         case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
-        case memoryOperations = "stream memory operations are not offered as nodes of graphs"
-        case conditional =
-            "conditional nodes: kernels set their values through a handle that one graph of one driver knows"
+        case conditional = """
+            conditional nodes: kernels set their values by a number of the server's driver, and that has no graph to give it out \
+            for until the client's graph is instantiated
+            """
         case recapture = "recapture into a graph is not offered"
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"

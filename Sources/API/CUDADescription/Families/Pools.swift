@@ -8,8 +8,9 @@ let poolsFunctions: [Function] = [
         "cuMemAllocFromPoolAsync", 11020,
         "CUdeviceptr *dptr, size_t bytesize, CUmemoryPool pool, CUstream hStream", perThread: .ptsz(11020)),
     Function("cuMemFreeAsync", 11020, "CUdeviceptr dptr, CUstream hStream", perThread: .ptsz(11020)),
-    Function("cuMemGetDefaultMemPool", 13000, absent: .later),
-    Function("cuMemGetMemPool", 13000, absent: .later),
+    Function(
+        "cuMemGetDefaultMemPool", 13000, "CUmemoryPool *pool_out, CUmemLocation *location, CUmemAllocationType type"),
+    Function("cuMemGetMemPool", 13000, "CUmemoryPool *pool, CUmemLocation *location, CUmemAllocationType type"),
     Function("cuMemPoolCreate", 11020, "CUmemoryPool *pool, const CUmemPoolProps *poolProps"),
     Function("cuMemPoolDestroy", 11020, "CUmemoryPool pool"),
     Function("cuMemPoolExportPointer", 11020, absent: .later),
@@ -21,5 +22,5 @@ let poolsFunctions: [Function] = [
     Function("cuMemPoolSetAccess", 11020, "CUmemoryPool pool, const CUmemAccessDesc *map, size_t count"),
     Function("cuMemPoolSetAttribute", 11020, "CUmemoryPool pool, CUmemPool_attribute attr, void *value"),
     Function("cuMemPoolTrimTo", 11020, "CUmemoryPool pool, size_t minBytesToKeep"),
-    Function("cuMemSetMemPool", 13000, absent: .later),
+    Function("cuMemSetMemPool", 13000, "CUmemLocation *location, CUmemAllocationType type, CUmemoryPool pool"),
 ]
