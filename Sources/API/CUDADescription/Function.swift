@@ -17,7 +17,10 @@ package struct Function: Sendable {
             conditional nodes: kernels set their values by a number of the server's driver, and that has no graph to give it out \
             for until the client's graph is instantiated
             """
-        case recapture = "recapture into a graph is not offered"
+        case recapture =
+            "captured work is not compared with nodes that are there, node by node; capture anew and update"
+        case sharedPools =
+            "pools are made for one process, and devices say that they export none; memory of cuMemAlloc and cuMemCreate is shared"
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
         case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"

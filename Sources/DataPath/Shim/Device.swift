@@ -80,15 +80,6 @@ final class Device: Sendable {
         let device = hexadecimal(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, digits: 2)
         return "\(domain):\(bus):\(device).0"
     }
-
-    /// `GPU-` and the UUID in its usual groups.
-    var uuidText: String {
-        let digits = description.uuid.map { byte in
-            let text = String(byte, radix: 16)
-            return text.utf8.count == 1 ? "0" + text : text
-        }
-        return "GPU-" + digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
-    }
 }
 
 /// Chooses devices as CUDA_VISIBLE_DEVICES says: numbers or beginnings of UUIDs, in their order; the first entry that
@@ -105,7 +96,7 @@ func visibleDevices(_ descriptions: [DeviceDescription], _ variable: String?) ->
         let name = entry.drop { $0 == " " }.split(separator: " ").first.map(String.init) ?? ""
         let matches = all.filter { device in
             Int32(name) == device.driverOrdinal
-                || name.hasPrefix("GPU-") && device.uuidText.hasPrefix(name.lowercasedUUID)
+                || name.hasPrefix("GPU-") && device.description.uuidText.hasPrefix(name.lowercasedUUID)
         }
         guard matches.count == 1 else { break }
         if chosen.contains(where: { $0.driverOrdinal == matches[0].driverOrdinal }) { return [] }
