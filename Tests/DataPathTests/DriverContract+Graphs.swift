@@ -63,6 +63,39 @@ import Testing
         }
     }
 
+    /// Into an array and out of it again, row by row and as a box.
+    @Test(arguments: DriverContract.subjects)
+    func copiesThroughArrays(_ subject: DriverContract.Subject) throws {
+        let diamond = try Diamond(subject)
+        let (fixture, driver, context) = (diamond.fixture, diamond.fixture.driver, diamond.fixture.context)
+        let array = try driver.cuArray3DCreate_v2(
+            context, width: 4, height: 2, depth: 0, format: CU_AD_FORMAT_UNSIGNED_INT32.rawValue, numChannels: 1,
+            flags: 0)
+        let source = try fixture.upload((0..<8).map { UInt32($0) })
+        let target = try fixture.upload([UInt32](repeating: 99, count: 8))
+        func box(_ address: CUdeviceptr) -> DeviceBox { DeviceBox(address: address, pitch: 16, rows: 2) }
+        func place(_ x: Int, _ y: Int) -> DeviceBox { DeviceBox(array: array, x: x, y: y, z: 0) }
+        let rows = Extent(widthBytes: 16, height: 2, depth: 1)
+        let piece = Extent(widthBytes: 8, height: 1, depth: 1)
+        let plan = GraphPlan(nodes: [
+            diamond.node(.copy(target: place(0, 0), source: box(source), rows)),
+            diamond.node(.copy(target: place(8, 1), source: box(source), piece), after: 0),
+            diamond.node(.copy(target: box(target), source: place(0, 0), rows), after: 1),
+        ])
+        let graph = try driver.cuGraphInstantiate(context, plan: plan)
+        try driver.cuGraphLaunch(context, hGraphExec: graph, hStream: .legacyDefault)
+        try fixture.synchronize()
+        #expect(try fixture.download(target, count: 8, of: UInt32(0)) == [0, 1, 2, 3, 4, 5, 0, 1])
+        try driver.cuGraphExecNodeSetParams(
+            context, graph: graph, node: 1, work: .copy(target: place(0, 0), source: box(source + 16), piece))
+        try driver.cuGraphLaunch(context, hGraphExec: graph, hStream: .legacyDefault)
+        try fixture.synchronize()
+        #expect(try fixture.download(target, count: 8, of: UInt32(0)) == [4, 5, 2, 3, 4, 5, 6, 7])
+        try driver.cuGraphExecDestroy(context, hGraphExec: graph)
+        try driver.cuArrayDestroy(context, hArray: array)
+        try fixture.synchronize()
+    }
+
     @Test(arguments: DriverContract.subjects)
     func runsBranchesInTheirOrder(_ subject: DriverContract.Subject) throws {
         let diamond = try Diamond(subject)

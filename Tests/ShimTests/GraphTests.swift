@@ -78,6 +78,58 @@ extension Harness {
         }
     }
 
+    @Test func keepsValuesThatStreamsWrite() throws {
+        try Harness().run { harness in
+            let shim = harness.shim
+            let (graph, address) = (try harness.graph(), try harness.allocate(64))
+            let writes = (0..<2).map { StreamMemoryOperation(.write32, address: address, value: UInt64($0) + 7).asC }
+            var array = writes
+            var node: OpaquePointer?
+            var told = CUDA_BATCH_MEM_OP_NODE_PARAMS()
+            try array.withUnsafeMutableBufferPointer { writes in
+                var parameters = CUDA_BATCH_MEM_OP_NODE_PARAMS(
+                    ctx: nil, count: 2, paramArray: writes.baseAddress, flags: 0)
+                try shim.cuGraphAddBatchMemOpNode(&node, graph, nil, 0, &parameters)
+                let executable = try harness.instantiate(graph)
+                let stream = try harness.stream()
+                _ = harness.driver.takeCalls()
+                try shim.cuGraphLaunch(executable, stream, defaultStream: .legacy)
+                #expect(harness.driver.takeCalls().contains("2 memory operations"))
+                // Another number of operations is another node; another value is not.
+                parameters.count = 1
+                #expect(
+                    harness.code { () throws(CUDAError) in
+                        try shim.cuGraphExecBatchMemOpNodeSetParams(executable, node, &parameters)
+                    } == CUDA_ERROR_INVALID_VALUE)
+                (parameters.count, writes[1].writeValue.value) = (2, 9)
+                try shim.cuGraphExecBatchMemOpNodeSetParams(executable, node, &parameters)
+                writes[0].writeValue.address = address + 62
+                #expect(
+                    harness.code { () throws(CUDAError) in
+                        try shim.cuGraphBatchMemOpNodeSetParams(node, &parameters)
+                    } == CUDA_ERROR_INVALID_VALUE)
+            }
+            try shim.cuGraphBatchMemOpNodeGetParams(node, &told)
+            #expect(told.count == 2 && told.paramArray[1].writeValue.value == 8, "the graph's node stays as it was")
+            var type = CU_GRAPH_NODE_TYPE_EMPTY
+            try shim.cuGraphNodeGetType(node, &type)
+            #expect(type == CU_GRAPH_NODE_TYPE_BATCH_MEM_OP)
+        }
+    }
+
+    @Test func capturesValuesThatStreamsWrite() throws {
+        try Harness().run { harness in
+            let (stream, address) = (try harness.stream(), try harness.allocate(64))
+            try harness.begin(stream)
+            try harness.shim.cuStreamWriteValue32(stream, address, 5, 0, defaultStream: .legacy)
+            _ = harness.driver.takeCalls()
+            let graph = try harness.end(stream)
+            var type = CU_GRAPH_NODE_TYPE_EMPTY
+            try harness.shim.cuGraphNodeGetType(try harness.nodes(graph)[0], &type)
+            #expect(type == CU_GRAPH_NODE_TYPE_BATCH_MEM_OP && harness.driver.takeCalls().isEmpty)
+        }
+    }
+
     @Test func keepsWhatAnEdgeSays() throws {
         try Harness().run { harness in
             let shim = harness.shim

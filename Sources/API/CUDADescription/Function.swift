@@ -10,11 +10,20 @@ package struct Function: Sendable {
         case later = "not built yet"
         case graphics = "needs the graphics system or other drivers of the client machine"
         case fabric = "needs devices that share a switch or a fabric, which the devices of a client do not say they do"
+        case decompression = "needs a GPU's decompression engine, which devices say they do not have"
+        case sparse = "is for sparse arrays and arrays without memory, which devices say they do not have"
         case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
-        case memoryOperations = "stream memory operations are not offered as nodes of graphs"
-        case conditional =
-            "conditional nodes: kernels set their values through a handle that one graph of one driver knows"
-        case recapture = "recapture into a graph is not offered"
+        case conditional = """
+            conditional nodes: kernels set their values by a number of the server's driver, and that has no graph to \
+            give it out for until the client's graph is instantiated
+            """
+        case recapture =
+            "captured work is not compared with nodes that are there, node by node; capture anew and update"
+        case sharedPools =
+            """
+            pools are made for one process, and devices say that they export none; memory of cuMemAlloc and \
+            cuMemCreate is shared
+            """
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
         case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"

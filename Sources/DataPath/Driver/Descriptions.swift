@@ -44,6 +44,12 @@ package struct DeviceDescription: Sendable, Equatable {
         self.greatestPriority = greatestPriority
     }
 
+    /// `GPU-` and the UUID in its usual groups.
+    package var uuidText: String {
+        let digits = uuid.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+        return "GPU-" + digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
+    }
+
     package subscript(attribute: CUdevice_attribute) -> Int32 {
         let number = Int(attribute.rawValue)
         return attributes.indices.contains(number) ? attributes[number] : 0

@@ -78,7 +78,8 @@ extension Driver {
                 } catch { problem = error }
             }
             if let problem { throw problem }
-        case .copy(let target, let source, let extent) where extent.height == 1 && extent.depth == 1:
+        case .copy(let target, let source, let extent)
+        where extent.height == 1 && extent.depth == 1 && !target.isInArray && !source.isInArray:
             try cuMemcpyDtoDAsync_v2(
                 context, dstDevice: target.address, srcDevice: source.address, byteCount: extent.widthBytes,
                 hStream: stream)

@@ -28,9 +28,16 @@ extension Session {
             work: try drivers(work))
     }
 
-    /// The same work with the driver's handle of the kernel.
+    /// The same work with the driver's handles of kernels and arrays.
     private func drivers(_ work: DeviceWork) throws(CUDAError) -> DeviceWork {
-        guard case .kernel(let function, let geometry, let parameters) = work else { return work }
-        return .kernel(try functions.driverHandle(function.bits), geometry, parameters: parameters)
+        switch work {
+        case .kernel(let function, let geometry, let parameters):
+            return .kernel(try functions.driverHandle(function.bits), geometry, parameters: parameters)
+        case .copy(var target, var source, let extent):
+            target.array = try arrays.driverHandle(target.array.bits)
+            source.array = try arrays.driverHandle(source.array.bits)
+            return .copy(target: target, source: source, extent)
+        case .set, .empty: return work
+        }
     }
 }

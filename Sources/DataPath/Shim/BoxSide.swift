@@ -16,6 +16,15 @@ struct BoxSide {
     var height: Int
 }
 
+extension BoxSide {
+    /// Memory of any kind, whose rows follow each other.
+    init(address: CUdeviceptr) {
+        self.init(
+            memoryType: CU_MEMORYTYPE_UNIFIED, host: 0, device: address, array: nil, x: 0, y: 0, z: 0, pitch: 0,
+            height: 0)
+    }
+}
+
 /// Where a box lies in an address space.
 struct PlacedBox {
     let side: Shim.Side

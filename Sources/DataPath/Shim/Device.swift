@@ -84,12 +84,7 @@ final class Device: Sendable {
 
     /// `GPU-`, or `MIG-` for a part of a GPU, and the UUID in its usual groups.
     var uuidText: String {
-        let digits = description.uuid.map { byte in
-            let text = String(byte, radix: 16)
-            return text.utf8.count == 1 ? "0" + text : text
-        }
-        let groups = digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
-        return (isPartOfGPU ? "MIG-" : "GPU-") + groups
+        isPartOfGPU ? "MIG-" + description.uuidText.dropFirst("GPU-".count) : description.uuidText
     }
 
     /// Whether it is a MIG device, whose profile stands in its name: `NVIDIA A100-SXM4-40GB MIG 1g.5gb`.

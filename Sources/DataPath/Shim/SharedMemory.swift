@@ -147,6 +147,16 @@ final class SharedMemory: Sendable {
         }
     }
 
+    /// Forgets the contents of a part, given by the application's addresses: neither side has to fetch or send them.
+    func discard(_ part: Range<UInt>) {
+        state.withLock { state in
+            guard let range = Self.find(part.lowerBound, in: state) else { return }
+            let wasOnDevice = range.isOnDevice
+            range.discard(part)
+            if wasOnDevice, !range.isOnDevice { state.active.append(range) }
+        }
+    }
+
     /// Sends what the host has changed, outside of all streams, and returns when the device has it.
     ///
     /// A failure is kept for the next call that may return it.

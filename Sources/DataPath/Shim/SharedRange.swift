@@ -106,7 +106,7 @@ final class SharedRange: @unchecked Sendable {
     }
 
     /// Whether a touch of an address needs what the device has.
-    func isOnDevice(_ address: UInt) -> Bool { states[Int(address - hostBase) / blockBytes] == .device }
+    func isOnDevice(_ address: UInt) -> Bool { state(at: address) == .device }
 
     /// Another variable, given by its addresses: what of it lies in the range is a part of it.
     ///
@@ -176,6 +176,19 @@ final class SharedRange: @unchecked Sendable {
         }
         _ = set(blocks, .device)
     }
+
+    /// What is in a part of the range is of no interest any more; blocks that are only in part in it stay.
+    func discard(_ addresses: Range<UInt>) {
+        for block in blocks(of: addresses) {
+            let start = hostBase + UInt(block * blockBytes)
+            let end = hostBase + UInt(min(byteCount, (block + 1) * blockBytes))
+            guard start >= addresses.lowerBound, end <= addresses.upperBound else { continue }
+            _ = set(block..<block + 1, .untouched)
+        }
+    }
+
+    /// Who has the newest contents of an address.
+    func state(at address: UInt) -> BlockState { states[Int(address - hostBase) / blockBytes] }
 
     /// The next touch brings as much as ever.
     func expectTouch(at address: UInt) {

@@ -21,7 +21,8 @@ extension Shim {
         _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try copy(
-            .array(dstArray, dstOffset), .host(Self.address(srcHost)), ByteCount, try target(hStream, defaultStream),
+            .array(dstArray, dstOffset), .host(Self.address(srcHost)), ByteCount,
+            try workTarget(hStream, defaultStream),
             isAsync: true)
     }
 
@@ -39,7 +40,8 @@ extension Shim {
         _ hStream: OpaquePointer?, defaultStream: DefaultStream
     ) throws(CUDAError) {
         try copy(
-            .host(Self.address(dstHost)), .array(srcArray, srcOffset), ByteCount, try target(hStream, defaultStream),
+            .host(Self.address(dstHost)), .array(srcArray, srcOffset), ByteCount,
+            try workTarget(hStream, defaultStream),
             isAsync: true)
     }
 
@@ -128,9 +130,7 @@ extension Shim {
     private func box(_ side: RowSide, _ done: Int) throws(CUDAError) -> BoxSide {
         switch side {
         case .host(let address):
-            return BoxSide(
-                memoryType: CU_MEMORYTYPE_UNIFIED, host: 0, device: address + CUdeviceptr(done), array: nil, x: 0, y: 0,
-                z: 0, pitch: 0, height: 0)
+            return BoxSide(address: address + CUdeviceptr(done))
         case .device(let address):
             return BoxSide(
                 memoryType: CU_MEMORYTYPE_DEVICE, host: 0, device: address + CUdeviceptr(done), array: nil, x: 0,

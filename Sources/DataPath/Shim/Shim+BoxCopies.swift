@@ -97,7 +97,6 @@ extension Shim {
         let target = try place(targetSide, extent)
         let source = try place(sourceSide, extent)
         if let captured = stream.capturing {
-            try refuseArrays(target, source)
             var description = CUDA_MEMCPY3D()
             description.set(target: targetSide, source: sourceSide, extent)
             let work = CopyWork(

@@ -9,7 +9,7 @@ import Synchronization
 /// bring as much as possible. Advice is remembered; it changes nothing here.
 extension Shim {
     /// CU_DEVICE_CPU.
-    private static var hostDevice: Int32 { -1 }
+    static var hostDevice: Int32 { -1 }
 
     func cuMemAllocManaged(
         _ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int, _ flags: UInt32
@@ -52,7 +52,7 @@ extension Shim {
         try prefetch(devPtr, count, to: try device(of: location), try target(hStream, defaultStream))
     }
 
-    private func prefetch(
+    func prefetch(
         _ address: CUdeviceptr, _ count: Int, to device: Int32, _ stream: StreamTarget
     ) throws(CUDAError) {
         let allocation = try managed(address, count)
@@ -103,7 +103,7 @@ extension Shim {
     }
 
     /// The number by which the older functions name a location.
-    private func device(of location: CUmemLocation) throws(CUDAError) -> Int32 {
+    func device(of location: CUmemLocation) throws(CUDAError) -> Int32 {
         switch location.type {
         case CU_MEM_LOCATION_TYPE_DEVICE: return location.id
         case CU_MEM_LOCATION_TYPE_HOST, CU_MEM_LOCATION_TYPE_HOST_NUMA, CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT:
@@ -126,8 +126,10 @@ extension Shim {
         case CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY: value = advice.isReadMostly ? 1 : 0
         case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION: value = advice.preferredLocation
         case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION: value = advice.lastPrefetchLocation
-        case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION_TYPE: value = locationType(advice.preferredLocation)
-        case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION_TYPE: value = locationType(advice.lastPrefetchLocation)
+        case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION_TYPE:
+            value = Int32(locationType(advice.preferredLocation).rawValue)
+        case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION_TYPE:
+            value = Int32(locationType(advice.lastPrefetchLocation).rawValue)
         case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION_ID: value = max(0, advice.preferredLocation)
         case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION_ID: value = max(0, advice.lastPrefetchLocation)
         case CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY:
@@ -156,14 +158,13 @@ extension Shim {
         }
     }
 
-    private func locationType(_ device: Int32) -> Int32 {
-        let type =
-            switch device {
-            case MemoryAdvice.nowhere: CU_MEM_LOCATION_TYPE_INVALID
-            case Self.hostDevice: CU_MEM_LOCATION_TYPE_HOST
-            default: CU_MEM_LOCATION_TYPE_DEVICE
-            }
-        return Int32(type.rawValue)
+    /// The type of a place that is given by the numbers of the older functions.
+    func locationType(_ device: Int32) -> CUmemLocationType {
+        switch device {
+        case MemoryAdvice.nowhere: CU_MEM_LOCATION_TYPE_NONE
+        case Self.hostDevice: CU_MEM_LOCATION_TYPE_HOST
+        default: CU_MEM_LOCATION_TYPE_DEVICE
+        }
     }
 
     private func advise(_ allocation: Allocation, _ change: (inout MemoryAdvice) -> Void) {
@@ -171,7 +172,7 @@ extension Shim {
     }
 
     /// The allocation of a range of managed memory.
-    private func managed(_ address: CUdeviceptr, _ count: Int) throws(CUDAError) -> Allocation {
+    func managed(_ address: CUdeviceptr, _ count: Int) throws(CUDAError) -> Allocation {
         guard count > 0, let allocation = memory.find(address), allocation.kind == .managed,
             allocation.contains(address, count)
         else { throw .invalidValue }

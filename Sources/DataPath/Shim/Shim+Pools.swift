@@ -84,12 +84,12 @@ extension Shim {
         device.pools.withLock { $0.currentPool = pool }
     }
 
-    private func currentPool(of device: Device) throws(CUDAError) -> Pool {
+    func currentPool(of device: Device) throws(CUDAError) -> Pool {
         if let pool = device.pools.withLock({ $0.currentPool }) { return pool }
         return try defaultPool(of: device)
     }
 
-    private func defaultPool(of device: Device) throws(CUDAError) -> Pool {
+    func defaultPool(of device: Device) throws(CUDAError) -> Pool {
         if let pool = device.pools.withLock({ $0.defaultPool }) { return pool }
         let handle = try driver.cuDeviceGetDefaultMemPool(dev: device.driverOrdinal)
         let made = try pools.insert { bits in Pool(bits: bits, handle: handle, device: device, isDefault: true) }
@@ -182,7 +182,7 @@ extension Shim {
         }
     }
 
-    private func pool(_ handle: OpaquePointer?) throws(CUDAError) -> Pool {
+    func pool(_ handle: OpaquePointer?) throws(CUDAError) -> Pool {
         guard let pool = pools[bits(handle)] else { throw .invalidValue }
         return pool
     }

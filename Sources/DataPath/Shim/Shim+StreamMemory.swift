@@ -8,41 +8,50 @@ extension Shim {
         _ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
         let write = StreamMemoryOperation(.write32, address: addr, value: UInt64(value), flags: flags)
-        try enqueue([write], try target(stream, defaultStream))
+        try enqueue([write], try workTarget(stream, defaultStream))
     }
 
     func cuStreamWriteValue64(
         _ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
         let write = StreamMemoryOperation(.write64, address: addr, value: value, flags: flags)
-        try enqueue([write], try target(stream, defaultStream))
+        try enqueue([write], try workTarget(stream, defaultStream))
     }
 
     func cuStreamWaitValue32(
         _ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt32, _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
         let wait = StreamMemoryOperation(.wait32, address: addr, value: UInt64(value), flags: flags)
-        try enqueue([wait], try target(stream, defaultStream))
+        try enqueue([wait], try workTarget(stream, defaultStream))
     }
 
     func cuStreamWaitValue64(
         _ stream: OpaquePointer?, _ addr: CUdeviceptr, _ value: UInt64, _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
         let wait = StreamMemoryOperation(.wait64, address: addr, value: value, flags: flags)
-        try enqueue([wait], try target(stream, defaultStream))
+        try enqueue([wait], try workTarget(stream, defaultStream))
     }
 
     func cuStreamBatchMemOp(
         _ stream: OpaquePointer?, _ count: UInt32, _ paramArray: UnsafeMutablePointer<CUstreamBatchMemOpParams>?,
         _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) {
-        let target = try target(stream, defaultStream)
-        guard flags == 0, count <= StreamMemoryOperation.countMax else { throw .invalidValue }
-        guard count > 0 else { return }
-        guard let paramArray else { throw .invalidValue }
+        let target = try workTarget(stream, defaultStream)
+        guard flags == 0 else { throw .invalidValue }
+        let operations = try operations(paramArray, count)
+        if !operations.isEmpty { try enqueue(operations, target) }
+    }
+
+    /// What the application lists, as many as CUDA allows in one call.
+    func operations(
+        _ parameters: UnsafeMutablePointer<CUstreamBatchMemOpParams>?, _ count: UInt32
+    ) throws(CUDAError) -> [StreamMemoryOperation] {
+        guard count <= StreamMemoryOperation.countMax else { throw .invalidValue }
+        guard count > 0 else { return [] }
+        guard let parameters else { throw .invalidValue }
         var operations: [StreamMemoryOperation] = []
-        for index in 0..<Int(count) { operations.append(try operation(paramArray[index])) }
-        try enqueue(operations, target)
+        for index in 0..<Int(count) { operations.append(try operation(parameters[index])) }
+        return operations
     }
 
     private func operation(_ parameters: CUstreamBatchMemOpParams) throws(CUDAError) -> StreamMemoryOperation {
@@ -60,32 +69,45 @@ extension Shim {
     }
 
     /// Checks operations and enqueues them.
+    private func enqueue(_ operations: [StreamMemoryOperation], _ target: StreamTarget) throws(CUDAError) {
+        let context = try context(of: target)
+        if let stream = target.capturing {
+            return try capture(.values(try valuesWork(operations, context)), on: stream)
+        }
+        for operation in operations { try check(operation, on: context.device) }
+        let settled = try deviceOperations(operations)
+        let parts = operations.filter { $0.byteCount > 0 && !isOnDevice($0.address) }.map { operation in
+            (address: operation.address, side: Side.shared, byteCount: operation.byteCount)
+        }
+        guard !parts.isEmpty else {
+            return try driver.cuStreamBatchMemOp_v2(target.context, stream: target.stream, operations: settled)
+        }
+        try whileOnDevice(parts, target, isChanged: true) { () throws(CUDAError) in
+            try driver.cuStreamBatchMemOp_v2(target.context, stream: target.stream, operations: settled)
+        }
+    }
+
+    /// Looks whether a device can do an operation, at an address that it reaches.
     ///
     /// Memory that host and device use by turns can be written by a stream, but not waited for: while work is enqueued
     /// that uses it, what the host writes there stays with the host.
-    private func enqueue(_ operations: [StreamMemoryOperation], _ target: StreamTarget) throws(CUDAError) {
-        let device = try context(of: target).device.description
-        var operations = operations
-        var parts: [(address: CUdeviceptr, side: Side, byteCount: Int)] = []
-        for index in operations.indices {
-            let operation = operations[index]
-            try operation.check()
-            if operation.byteCount == 8, device[CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS] == 0 {
-                throw .notSupported
-            }
-            if operation.isWait { try checkWait(operation, device) }
-            if operation.kind == .flushRemoteWrites, device[CU_DEVICE_ATTRIBUTE_CAN_FLUSH_REMOTE_WRITES] == 0 {
-                throw .notSupported
-            }
-            guard operation.byteCount > 0 else { continue }
-            guard let address = try deviceAddress(of: operation, &parts) else { throw .notSupported }
-            operations[index].address = address
+    func check(_ operation: StreamMemoryOperation, on device: Device) throws(CUDAError) {
+        try operation.check()
+        let device = device.description
+        if operation.byteCount == 8, device[CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS] == 0 {
+            throw .notSupported
         }
-        guard !parts.isEmpty else {
-            return try driver.cuStreamBatchMemOp_v2(target.context, stream: target.stream, operations: operations)
+        if operation.isWait { try checkWait(operation, device) }
+        if operation.kind == .flushRemoteWrites, device[CU_DEVICE_ATTRIBUTE_CAN_FLUSH_REMOTE_WRITES] == 0 {
+            throw .notSupported
         }
-        try whileOnDevice(parts, target, isChanged: true) { () throws(CUDAError) in
-            try driver.cuStreamBatchMemOp_v2(target.context, stream: target.stream, operations: operations)
+        guard operation.byteCount > 0 else { return }
+        switch try side(operation.address, operation.byteCount, .known) {
+        case .device: return
+        case .shared: guard !operation.isWait else { throw .notSupported }
+        case .pinned, .pageable:
+            let kind = memory.find(operation.address)?.kind
+            guard memory.reservesAddresses, !operation.isWait, kind == .host else { throw .notSupported }
         }
     }
 
@@ -97,22 +119,20 @@ extension Shim {
         else { throw .notSupported }
     }
 
-    /// Where the device finds the value of an operation; nil if it cannot.
-    private func deviceAddress(
-        of operation: StreamMemoryOperation, _ parts: inout [(address: CUdeviceptr, side: Side, byteCount: Int)]
-    ) throws(CUDAError) -> CUdeviceptr? {
-        let side = try side(operation.address, operation.byteCount, .known)
-        switch side {
-        case .device: return operation.address
-        case .shared, .pinned, .pageable:
-            guard memory.reservesAddresses, !operation.isWait, let allocation = memory.find(operation.address) else {
-                return nil
-            }
-            guard allocation.kind == .host || side == .shared else { return nil }
-            let shared = side == .shared ? allocation : try shareHostMemory(allocation)
-            parts.append((operation.address, .shared, operation.byteCount))
-            return shared.deviceAddress(operation.address)
+    /// Checked operations with the addresses at which the device finds their values.
+    func deviceOperations(_ operations: [StreamMemoryOperation]) throws(CUDAError) -> [StreamMemoryOperation] {
+        var settled = operations
+        for index in settled.indices where settled[index].byteCount > 0 {
+            guard let allocation = memory.find(settled[index].address) else { throw .invalidValue }
+            let known = allocation.kind == .host ? try shareHostMemory(allocation) : allocation
+            settled[index].address = known.deviceAddress(settled[index].address)
         }
+        return settled
+    }
+
+    /// Whether a known address is not of memory that host and device use by turns.
+    private func isOnDevice(_ address: CUdeviceptr) -> Bool {
+        memory.find(address).map { $0.deviceBase == 0 && $0.kind.isOnDevice } ?? true
     }
 
     /// The memory of a remote GPU is written by no other device of the client's machine.
@@ -153,4 +173,20 @@ extension Shim {
         _ stream: OpaquePointer?, _ count: UInt32, _ paramArray: UnsafeMutablePointer<CUstreamBatchMemOpParams>?,
         _ flags: UInt32, defaultStream: DefaultStream
     ) throws(CUDAError) { try cuStreamBatchMemOp(stream, count, paramArray, flags, defaultStream: defaultStream) }
+}
+
+extension StreamMemoryOperation {
+    /// As applications see it.
+    var asC: CUstreamBatchMemOpParams {
+        var parameters = CUstreamBatchMemOpParams()
+        parameters.operation = CUstreamBatchMemOpType(kind.rawValue)
+        switch kind {
+        case .barrier, .flushRemoteWrites: parameters.memoryBarrier.flags = flags
+        case .wait32, .write32, .wait64, .write64:
+            parameters.waitValue.address = address
+            parameters.waitValue.value = value
+            parameters.waitValue.flags = flags
+        }
+        return parameters
+    }
 }

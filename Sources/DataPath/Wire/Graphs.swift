@@ -28,6 +28,8 @@ extension PayloadWriter {
                 write(box.address)
                 write(box.pitch)
                 write(box.rows)
+                write(box.array.bits)
+                for place in [box.x, box.y, box.z] { write(place) }
             }
             write(extent.widthBytes)
             write(extent.height)
@@ -95,7 +97,10 @@ extension WireReader {
 
     @_lifetime(self: copy self)
     private mutating func readGraphBox() throws(WireError) -> DeviceBox {
-        DeviceBox(address: try read(UInt64.self), pitch: try read(Int.self), rows: try read(Int.self))
+        var box = DeviceBox(address: try read(UInt64.self), pitch: try read(Int.self), rows: try read(Int.self))
+        box.array = ArrayHandle(bits: try read(UInt64.self))
+        (box.x, box.y, box.z) = (try read(Int.self), try read(Int.self), try read(Int.self))
+        return box
     }
 
     @_lifetime(self: copy self)

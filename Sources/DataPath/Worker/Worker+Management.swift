@@ -19,7 +19,7 @@ extension Worker {
         do {
             let devices = try host.describe().devices
             let uuids = configuration.devices.compactMap {
-                devices.indices.contains($0) ? text(ofUUID: devices[$0].uuid) : nil
+                devices.indices.contains($0) ? devices[$0].uuidText : nil
             }
             source = PartitionedManagement(
                 try HostManagement(path: HostManagement.path(beside: configuration.driverPath), uuids: uuids),
@@ -33,12 +33,6 @@ extension Worker {
         guard let reason = ManagementSession(connection, source: source).run() else { return 0 }
         writeError("worker \(getpid()) of client process \(hello.processID): \(reason)\n")
         return 1
-    }
-
-    /// As NVML writes it: `GPU-` and the UUID in its usual form.
-    private static func text(ofUUID uuid: [UInt8]) -> String {
-        let digits = uuid.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
-        return "GPU-" + [0..<4, 4..<6, 6..<8, 8..<10, 10..<16].map { digits[$0].joined() }.joined(separator: "-")
     }
 
     private static func writeError(_ text: String) {

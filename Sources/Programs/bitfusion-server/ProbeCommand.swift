@@ -25,7 +25,7 @@ struct ProbeCommand: ParsableCommand {
         }
         let gpus = description.devices.enumerated().map { index, device in
             GPU(
-                index: index, name: device.name, uuid: text(uuid: device.uuid), totalMiB: device.totalBytes >> 20,
+                index: index, name: device.name, uuid: device.uuidText, totalMiB: device.totalBytes >> 20,
                 pciBusID: text(pci: device))
         }
         guard !gpus.isEmpty else {
@@ -34,11 +34,6 @@ struct ProbeCommand: ParsableCommand {
         }
         let inventory = Inventory(driverVersion: Int(description.version), gpus: gpus)
         print(String(decoding: try JSONEncoder().encode(inventory), as: UTF8.self))
-    }
-
-    private func text(uuid: [UInt8]) -> String {
-        let digits = uuid.map { hexadecimal(Int($0), 2) }
-        return "GPU-" + [0..<4, 4..<6, 6..<8, 8..<10, 10..<16].map { digits[$0].joined() }.joined(separator: "-")
     }
 
     private func text(pci device: DeviceDescription) -> String {

@@ -22,18 +22,10 @@ struct SMICommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        try reporting {
-            let answers = try ServerAnswers(of: serverOptions.servers()) { client throws(SchedulerClient.Failure) in
-                try client.status()
+        try showStates(of: serverOptions, asJSON: json) { answers in
+            for answer in answers {
+                print(SMIBox(address: answer.address.description, status: answer.value).text, terminator: "")
             }
-            if json {
-                try printJSON(["servers": answers.answers.map(StatedServer.init)])
-            } else {
-                for answer in answers.answers {
-                    print(SMIBox(address: answer.address.description, status: answer.value).text, terminator: "")
-                }
-            }
-            try answers.reportFailures()
         }
     }
 }

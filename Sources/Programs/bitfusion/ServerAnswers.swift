@@ -54,6 +54,23 @@ struct ServerAnswers<Value: Sendable> {
     }
 }
 
+/// Asks all servers for their state and shows it: as JSON, or as `show` does.
+func showStates(
+    of options: ServerOptions, asJSON: Bool, _ show: ([ServerAnswers<ServerStatus>.Answer]) -> Void
+) throws {
+    try reporting {
+        let answers = try ServerAnswers(of: options.servers()) { client throws(SchedulerClient.Failure) in
+            try client.status()
+        }
+        if asJSON {
+            try printJSON(["servers": answers.answers.map(StatedServer.init)])
+        } else {
+            show(answers.answers)
+        }
+        try answers.reportFailures()
+    }
+}
+
 /// Prints a value as JSON for people and programs.
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()

@@ -21,19 +21,11 @@ struct StatsCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        try reporting {
-            let answers = try ServerAnswers(of: serverOptions.servers()) { client throws(SchedulerClient.Failure) in
-                try client.status()
+        try showStates(of: serverOptions, asJSON: json) { answers in
+            let reports = answers.compactMap { answer in
+                answer.value.map { ServerReport(address: answer.address.description, status: $0).text }
             }
-            if json {
-                try printJSON(["servers": answers.answers.map(StatedServer.init)])
-            } else {
-                let reports = answers.answers.compactMap { answer in
-                    answer.value.map { ServerReport(address: answer.address.description, status: $0).text }
-                }
-                print(reports.joined(separator: "\n"), terminator: "")
-            }
-            try answers.reportFailures()
+            print(reports.joined(separator: "\n"), terminator: "")
         }
     }
 }

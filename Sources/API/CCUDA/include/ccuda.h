@@ -760,6 +760,8 @@ typedef struct CUmemPoolProps {
     unsigned char reserved[53];
 } CUmemPoolProps;
 
+typedef struct CUmemPoolPtrExportData { unsigned char reserved[64]; } CUmemPoolPtrExportData;
+
 typedef unsigned long long CUmemGenericAllocationHandle;
 
 typedef enum CUmemAllocationGranularity_flags {

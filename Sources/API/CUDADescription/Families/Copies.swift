@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 let copiesFunctions: [Function] = [
-    Function("cuFabricCpyBatchAsync", 13050, absent: .later, perThread: .ptsz(13050)),
+    Function("cuFabricCpyBatchAsync", 13050, absent: .fabric, perThread: .ptsz(13050)),
     Function("cuMemcpy", 4000, "CUdeviceptr dst, CUdeviceptr src, size_t ByteCount", perThread: .ptds(7000)),
     Function("cuMemcpy2D", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpy2DAsync", 2000, absent: .thirtyTwoBit),
@@ -12,13 +12,21 @@ let copiesFunctions: [Function] = [
     Function("cuMemcpy3D", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpy3DAsync", 2000, absent: .thirtyTwoBit),
     Function("cuMemcpy3DAsync_v2", 3020, "const CUDA_MEMCPY3D *pCopy, CUstream hStream", perThread: .ptsz(7000)),
-    Function("cuMemcpy3DBatchAsync", 12080, absent: .later, perThread: .ptsz(12080)),
-    Function("cuMemcpy3DBatchAsync_v2", 13000, absent: .later, perThread: .ptsz(13000)),
+    Function(
+        "cuMemcpy3DBatchAsync", 12080,
+        "size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream",
+        perThread: .ptsz(12080)),
+    Function(
+        "cuMemcpy3DBatchAsync_v2", 13000,
+        "size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream",
+        perThread: .ptsz(13000)),
     Function("cuMemcpy3DPeer", 4000, "const CUDA_MEMCPY3D_PEER *pCopy", perThread: .ptds(7000)),
     Function(
         "cuMemcpy3DPeerAsync", 4000,
         "const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream", perThread: .ptsz(7000)),
-    Function("cuMemcpy3DWithAttributesAsync", 13020, absent: .later, perThread: .ptsz(13020)),
+    Function(
+        "cuMemcpy3DWithAttributesAsync", 13020,
+        "CUDA_MEMCPY3D_BATCH_OP *op, unsigned long long flags, CUstream hStream", perThread: .ptsz(13020)),
     Function("cuMemcpy3D_v2", 3020, "const CUDA_MEMCPY3D *pCopy", perThread: .ptds(7000)),
     Function(
         "cuMemcpyAsync", 4000,
@@ -40,8 +48,14 @@ let copiesFunctions: [Function] = [
     Function(
         "cuMemcpyAtoH_v2", 3020,
         "void *dstHost, CUarray srcArray, size_t srcOffset, size_t ByteCount", perThread: .ptds(7000)),
-    Function("cuMemcpyBatchAsync", 12080, absent: .later, perThread: .ptsz(12080)),
-    Function("cuMemcpyBatchAsync_v2", 13000, absent: .later, perThread: .ptsz(13000)),
+    Function(
+        "cuMemcpyBatchAsync", 12080,
+        "CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream",
+        perThread: .ptsz(12080)),
+    Function(
+        "cuMemcpyBatchAsync_v2", 13000,
+        "CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream",
+        perThread: .ptsz(13000)),
     Function("cuMemcpyDtoA", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemcpyDtoA_v2", 3020,
@@ -87,7 +101,10 @@ let copiesFunctions: [Function] = [
         "cuMemcpyPeerAsync", 4000,
         "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount, CUstream hStream",
         perThread: .ptsz(7000)),
-    Function("cuMemcpyWithAttributesAsync", 13020, absent: .later, perThread: .ptsz(13020)),
+    Function(
+        "cuMemcpyWithAttributesAsync", 13020,
+        "CUdeviceptr dst, CUdeviceptr src, size_t size, CUmemcpyAttributes *attr, CUstream hStream",
+        perThread: .ptsz(13020)),
     Function("cuMemsetD16", 2000, absent: .thirtyTwoBit),
     Function(
         "cuMemsetD16Async", 3020,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 let graphsFunctions: [Function] = [
-    Function("cuGraphAddBatchMemOpNode", 11070, absent: .memoryOperations),
+    Function(
+        "cuGraphAddBatchMemOpNode", 11070,
+        "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams"
+    ),
     Function(
         "cuGraphAddChildGraphNode", 10000,
         "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, CUgraph childGraph"
@@ -63,8 +66,10 @@ let graphsFunctions: [Function] = [
         "CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, const CUgraphEdgeData *dependencyData, size_t numDependencies, CUgraphNodeParams *nodeParams"
     ),
     Function("cuGraphAddNode_v3", 13040, sameAs: "cuGraphAddNode_v2"),
-    Function("cuGraphBatchMemOpNodeGetParams", 11070, absent: .memoryOperations),
-    Function("cuGraphBatchMemOpNodeSetParams", 11070, absent: .memoryOperations),
+    Function(
+        "cuGraphBatchMemOpNodeGetParams", 11070, "CUgraphNode hNode, CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams_out"),
+    Function(
+        "cuGraphBatchMemOpNodeSetParams", 11070, "CUgraphNode hNode, const CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams"),
     Function("cuGraphChildGraphNodeGetGraph", 10000, "CUgraphNode hNode, CUgraph *phGraph"),
     Function("cuGraphClone", 10000, "CUgraph *phGraphClone, CUgraph originalGraph"),
     Function("cuGraphConditionalHandleCreate", 12030, absent: .conditional),
@@ -76,7 +81,9 @@ let graphsFunctions: [Function] = [
     Function("cuGraphEventRecordNodeSetEvent", 11010, "CUgraphNode hNode, CUevent event"),
     Function("cuGraphEventWaitNodeGetEvent", 11010, "CUgraphNode hNode, CUevent *event_out"),
     Function("cuGraphEventWaitNodeSetEvent", 11010, "CUgraphNode hNode, CUevent event"),
-    Function("cuGraphExecBatchMemOpNodeSetParams", 11070, absent: .memoryOperations),
+    Function(
+        "cuGraphExecBatchMemOpNodeSetParams", 11070,
+        "CUgraphExec hGraphExec, CUgraphNode hNode, const CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams"),
     Function(
         "cuGraphExecChildGraphNodeSetParams", 11010, "CUgraphExec hGraphExec, CUgraphNode hNode, CUgraph childGraph"),
     Function("cuGraphExecDestroy", 10000, "CUgraphExec hGraphExec"),

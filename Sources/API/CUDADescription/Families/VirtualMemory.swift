@@ -38,7 +38,7 @@ let virtualMemoryFunctions: [Function] = [
     Function(
         "cuMemMap", 10020,
         "CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAllocationHandle handle, unsigned long long flags"),
-    Function("cuMemMapArrayAsync", 11010, absent: .later, perThread: .ptsz(11010)),
+    Function("cuMemMapArrayAsync", 11010, absent: .sparse, perThread: .ptsz(11010)),
     Function("cuMemRelease", 10020, "CUmemGenericAllocationHandle handle"),
     Function("cuMemRetainAllocationHandle", 11000, "CUmemGenericAllocationHandle *handle, void *addr"),
     Function("cuMemSetAccess", 10020, "CUdeviceptr ptr, size_t size, const CUmemAccessDesc *desc, size_t count"),

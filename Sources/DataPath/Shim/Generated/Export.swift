@@ -947,16 +947,16 @@ let exportList = CallList(driver: """
     cuMemcpy3DAsync
     cuMemcpy3DAsync_v2 pCopy hStream
     cuMemcpy3DAsync_v2_ptsz pCopy hStream
-    cuMemcpy3DBatchAsync
-    cuMemcpy3DBatchAsync_ptsz
-    cuMemcpy3DBatchAsync_v2
-    cuMemcpy3DBatchAsync_v2_ptsz
+    cuMemcpy3DBatchAsync numOps opList failIdx flags hStream
+    cuMemcpy3DBatchAsync_ptsz numOps opList failIdx flags hStream
+    cuMemcpy3DBatchAsync_v2 numOps opList flags hStream
+    cuMemcpy3DBatchAsync_v2_ptsz numOps opList flags hStream
     cuMemcpy3DPeer pCopy
     cuMemcpy3DPeer_ptds pCopy
     cuMemcpy3DPeerAsync pCopy hStream
     cuMemcpy3DPeerAsync_ptsz pCopy hStream
-    cuMemcpy3DWithAttributesAsync
-    cuMemcpy3DWithAttributesAsync_ptsz
+    cuMemcpy3DWithAttributesAsync op flags hStream
+    cuMemcpy3DWithAttributesAsync_ptsz op flags hStream
     cuMemcpy3D_v2 pCopy
     cuMemcpy3D_v2_ptds pCopy
     cuMemcpyAsync dst src ByteCount hStream
@@ -973,10 +973,10 @@ let exportList = CallList(driver: """
     cuMemcpyAtoHAsync_v2_ptsz dstHost srcArray srcOffset ByteCount hStream
     cuMemcpyAtoH_v2 dstHost srcArray srcOffset ByteCount
     cuMemcpyAtoH_v2_ptds dstHost srcArray srcOffset ByteCount
-    cuMemcpyBatchAsync
-    cuMemcpyBatchAsync_ptsz
-    cuMemcpyBatchAsync_v2
-    cuMemcpyBatchAsync_v2_ptsz
+    cuMemcpyBatchAsync dsts srcs sizes count attrs attrsIdxs numAttrs failIdx hStream
+    cuMemcpyBatchAsync_ptsz dsts srcs sizes count attrs attrsIdxs numAttrs failIdx hStream
+    cuMemcpyBatchAsync_v2 dsts srcs sizes count attrs attrsIdxs numAttrs hStream
+    cuMemcpyBatchAsync_v2_ptsz dsts srcs sizes count attrs attrsIdxs numAttrs hStream
     cuMemcpyDtoA
     cuMemcpyDtoA_v2 dstArray dstOffset srcDevice ByteCount
     cuMemcpyDtoA_v2_ptds dstArray dstOffset srcDevice ByteCount
@@ -1008,8 +1008,8 @@ let exportList = CallList(driver: """
     cuMemcpyPeer_ptds dstDevice dstContext srcDevice srcContext ByteCount
     cuMemcpyPeerAsync dstDevice dstContext srcDevice srcContext ByteCount hStream
     cuMemcpyPeerAsync_ptsz dstDevice dstContext srcDevice srcContext ByteCount hStream
-    cuMemcpyWithAttributesAsync
-    cuMemcpyWithAttributesAsync_ptsz
+    cuMemcpyWithAttributesAsync dst src size attr hStream
+    cuMemcpyWithAttributesAsync_ptsz dst src size attr hStream
     cuMemsetD16
     cuMemsetD16Async dstDevice us N hStream
     cuMemsetD16Async_ptsz dstDevice us N hStream
@@ -1046,8 +1046,8 @@ let exportList = CallList(driver: """
     cuMemAllocFromPoolAsync_ptsz dptr bytesize pool hStream
     cuMemFreeAsync dptr hStream
     cuMemFreeAsync_ptsz dptr hStream
-    cuMemGetDefaultMemPool
-    cuMemGetMemPool
+    cuMemGetDefaultMemPool pool_out location type
+    cuMemGetMemPool pool location type
     cuMemPoolCreate pool poolProps
     cuMemPoolDestroy pool
     cuMemPoolExportPointer
@@ -1059,7 +1059,7 @@ let exportList = CallList(driver: """
     cuMemPoolSetAccess pool map count
     cuMemPoolSetAttribute pool attr value
     cuMemPoolTrimTo pool minBytesToKeep
-    cuMemSetMemPool
+    cuMemSetMemPool location type pool
     cuPointerGetAttribute data attribute ptr
     cuPointerGetAttributes numAttributes attributes data ptr
     cuPointerSetAttribute value attribute ptr
@@ -1161,17 +1161,17 @@ let exportList = CallList(driver: """
     cuMemAllocManaged dptr bytesize flags
     cuMemBatchDecompressAsync
     cuMemBatchDecompressAsync_ptsz
-    cuMemDiscardAndPrefetchBatchAsync
-    cuMemDiscardAndPrefetchBatchAsync_ptsz
-    cuMemDiscardBatchAsync
-    cuMemDiscardBatchAsync_ptsz
-    cuMemGetLocationInfo
+    cuMemDiscardAndPrefetchBatchAsync dptrs sizes count prefetchLocs prefetchLocIdxs numPrefetchLocs flags hStream
+    cuMemDiscardAndPrefetchBatchAsync_ptsz dptrs sizes count prefetchLocs prefetchLocIdxs numPrefetchLocs flags hStream
+    cuMemDiscardBatchAsync dptrs sizes count flags hStream
+    cuMemDiscardBatchAsync_ptsz dptrs sizes count flags hStream
+    cuMemGetLocationInfo ptr size summaryGranularity samplingGranularity location_out
     cuMemPrefetchAsync devPtr count dstDevice hStream
     cuMemPrefetchAsync_ptsz devPtr count dstDevice hStream
     cuMemPrefetchAsync_v2 devPtr count location flags hStream
     cuMemPrefetchAsync_v2_ptsz devPtr count location flags hStream
-    cuMemPrefetchBatchAsync
-    cuMemPrefetchBatchAsync_ptsz
+    cuMemPrefetchBatchAsync dptrs sizes count prefetchLocs prefetchLocIdxs numPrefetchLocs flags hStream
+    cuMemPrefetchBatchAsync_ptsz dptrs sizes count prefetchLocs prefetchLocIdxs numPrefetchLocs flags hStream
     cuMemRangeGetAttribute data dataSize attribute devPtr count
     cuMemRangeGetAttributes data dataSizes attributes numAttributes devPtr count
     cuLogicalEndpointAddDevice
@@ -1210,7 +1210,7 @@ let exportList = CallList(driver: """
     cuMulticastCreate
     cuMulticastGetGranularity
     cuMulticastUnbind
-    cuGraphAddBatchMemOpNode
+    cuGraphAddBatchMemOpNode phGraphNode hGraph dependencies numDependencies nodeParams
     cuGraphAddChildGraphNode phGraphNode hGraph dependencies numDependencies childGraph
     cuGraphAddDependencies hGraph from to numDependencies
     cuGraphAddDependencies_v2 hGraph from to edgeData numDependencies
@@ -1229,8 +1229,8 @@ let exportList = CallList(driver: """
     cuGraphAddNode phGraphNode hGraph dependencies numDependencies nodeParams
     cuGraphAddNode_v2 phGraphNode hGraph dependencies dependencyData numDependencies nodeParams
     cuGraphAddNode_v3 phGraphNode hGraph dependencies dependencyData numDependencies nodeParams
-    cuGraphBatchMemOpNodeGetParams
-    cuGraphBatchMemOpNodeSetParams
+    cuGraphBatchMemOpNodeGetParams hNode nodeParams_out
+    cuGraphBatchMemOpNodeSetParams hNode nodeParams
     cuGraphChildGraphNodeGetGraph hNode phGraph
     cuGraphClone phGraphClone originalGraph
     cuGraphConditionalHandleCreate
@@ -1242,7 +1242,7 @@ let exportList = CallList(driver: """
     cuGraphEventRecordNodeSetEvent hNode event
     cuGraphEventWaitNodeGetEvent hNode event_out
     cuGraphEventWaitNodeSetEvent hNode event
-    cuGraphExecBatchMemOpNodeSetParams
+    cuGraphExecBatchMemOpNodeSetParams hGraphExec hNode nodeParams
     cuGraphExecChildGraphNodeSetParams hGraphExec hNode childGraph
     cuGraphExecDestroy hGraphExec
     cuGraphExecEventRecordNodeSetEvent hGraphExec hNode event

@@ -59,13 +59,21 @@ import Driver
     answer(.cuMemcpy3DAsync_v2_ptsz, { $0.add(pCopy); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DAsync_v2(pCopy, hStream, defaultStream: .perThread) }
 }
 
-@c public func cuMemcpy3DBatchAsync() -> CUresult { absent(.cuMemcpy3DBatchAsync) }
+@c public func cuMemcpy3DBatchAsync(_ numOps: Int, _ opList: UnsafeMutablePointer<CUDA_MEMCPY3D_BATCH_OP>?, _ failIdx: UnsafeMutablePointer<Int>?, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpy3DBatchAsync, { $0.add(numOps); $0.add(opList); $0.add(failIdx); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DBatchAsync(numOps, opList, failIdx, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpy3DBatchAsync_ptsz() -> CUresult { absent(.cuMemcpy3DBatchAsync_ptsz) }
+@c public func cuMemcpy3DBatchAsync_ptsz(_ numOps: Int, _ opList: UnsafeMutablePointer<CUDA_MEMCPY3D_BATCH_OP>?, _ failIdx: UnsafeMutablePointer<Int>?, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpy3DBatchAsync_ptsz, { $0.add(numOps); $0.add(opList); $0.add(failIdx); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DBatchAsync(numOps, opList, failIdx, flags, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemcpy3DBatchAsync_v2() -> CUresult { absent(.cuMemcpy3DBatchAsync_v2) }
+@c public func cuMemcpy3DBatchAsync_v2(_ numOps: Int, _ opList: UnsafeMutablePointer<CUDA_MEMCPY3D_BATCH_OP>?, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpy3DBatchAsync_v2, { $0.add(numOps); $0.add(opList); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DBatchAsync_v2(numOps, opList, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpy3DBatchAsync_v2_ptsz() -> CUresult { absent(.cuMemcpy3DBatchAsync_v2_ptsz) }
+@c public func cuMemcpy3DBatchAsync_v2_ptsz(_ numOps: Int, _ opList: UnsafeMutablePointer<CUDA_MEMCPY3D_BATCH_OP>?, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpy3DBatchAsync_v2_ptsz, { $0.add(numOps); $0.add(opList); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DBatchAsync_v2(numOps, opList, flags, hStream, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpy3DPeer(_ pCopy: UnsafePointer<CUDA_MEMCPY3D_PEER>?) -> CUresult {
     answer(.cuMemcpy3DPeer, { $0.add(pCopy) }) { shim throws(CUDAError) in try shim.cuMemcpy3DPeer(pCopy, defaultStream: .legacy) }
@@ -83,9 +91,13 @@ import Driver
     answer(.cuMemcpy3DPeerAsync_ptsz, { $0.add(pCopy); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DPeerAsync(pCopy, hStream, defaultStream: .perThread) }
 }
 
-@c public func cuMemcpy3DWithAttributesAsync() -> CUresult { absent(.cuMemcpy3DWithAttributesAsync) }
+@c public func cuMemcpy3DWithAttributesAsync(_ op: UnsafeMutablePointer<CUDA_MEMCPY3D_BATCH_OP>?, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpy3DWithAttributesAsync, { $0.add(op); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DWithAttributesAsync(op, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpy3DWithAttributesAsync_ptsz() -> CUresult { absent(.cuMemcpy3DWithAttributesAsync_ptsz) }
+@c public func cuMemcpy3DWithAttributesAsync_ptsz(_ op: UnsafeMutablePointer<CUDA_MEMCPY3D_BATCH_OP>?, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpy3DWithAttributesAsync_ptsz, { $0.add(op); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpy3DWithAttributesAsync(op, flags, hStream, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpy3D_v2(_ pCopy: UnsafePointer<CUDA_MEMCPY3D>?) -> CUresult {
     answer(.cuMemcpy3D_v2, { $0.add(pCopy) }) { shim throws(CUDAError) in try shim.cuMemcpy3D_v2(pCopy, defaultStream: .legacy) }
@@ -143,13 +155,21 @@ import Driver
     answer(.cuMemcpyAtoH_v2_ptds, { $0.add(dstHost); $0.add(srcArray); $0.add(srcOffset); $0.add(ByteCount) }) { shim throws(CUDAError) in try shim.cuMemcpyAtoH_v2(dstHost, srcArray, srcOffset, ByteCount, defaultStream: .perThread) }
 }
 
-@c public func cuMemcpyBatchAsync() -> CUresult { absent(.cuMemcpyBatchAsync) }
+@c public func cuMemcpyBatchAsync(_ dsts: UnsafeMutablePointer<CUdeviceptr>?, _ srcs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ attrs: UnsafeMutablePointer<CUmemcpyAttributes>?, _ attrsIdxs: UnsafeMutablePointer<Int>?, _ numAttrs: Int, _ failIdx: UnsafeMutablePointer<Int>?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyBatchAsync, { $0.add(dsts); $0.add(srcs); $0.add(sizes); $0.add(count); $0.add(attrs); $0.add(attrsIdxs); $0.add(numAttrs); $0.add(failIdx); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, failIdx, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyBatchAsync_ptsz() -> CUresult { absent(.cuMemcpyBatchAsync_ptsz) }
+@c public func cuMemcpyBatchAsync_ptsz(_ dsts: UnsafeMutablePointer<CUdeviceptr>?, _ srcs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ attrs: UnsafeMutablePointer<CUmemcpyAttributes>?, _ attrsIdxs: UnsafeMutablePointer<Int>?, _ numAttrs: Int, _ failIdx: UnsafeMutablePointer<Int>?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyBatchAsync_ptsz, { $0.add(dsts); $0.add(srcs); $0.add(sizes); $0.add(count); $0.add(attrs); $0.add(attrsIdxs); $0.add(numAttrs); $0.add(failIdx); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, failIdx, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemcpyBatchAsync_v2() -> CUresult { absent(.cuMemcpyBatchAsync_v2) }
+@c public func cuMemcpyBatchAsync_v2(_ dsts: UnsafeMutablePointer<CUdeviceptr>?, _ srcs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ attrs: UnsafeMutablePointer<CUmemcpyAttributes>?, _ attrsIdxs: UnsafeMutablePointer<Int>?, _ numAttrs: Int, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyBatchAsync_v2, { $0.add(dsts); $0.add(srcs); $0.add(sizes); $0.add(count); $0.add(attrs); $0.add(attrsIdxs); $0.add(numAttrs); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyBatchAsync_v2(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyBatchAsync_v2_ptsz() -> CUresult { absent(.cuMemcpyBatchAsync_v2_ptsz) }
+@c public func cuMemcpyBatchAsync_v2_ptsz(_ dsts: UnsafeMutablePointer<CUdeviceptr>?, _ srcs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ attrs: UnsafeMutablePointer<CUmemcpyAttributes>?, _ attrsIdxs: UnsafeMutablePointer<Int>?, _ numAttrs: Int, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyBatchAsync_v2_ptsz, { $0.add(dsts); $0.add(srcs); $0.add(sizes); $0.add(count); $0.add(attrs); $0.add(attrsIdxs); $0.add(numAttrs); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyBatchAsync_v2(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream, defaultStream: .perThread) }
+}
 
 @c public func cuMemcpyDtoA() -> CUresult { absent(.cuMemcpyDtoA) }
 
@@ -257,9 +277,13 @@ import Driver
     answer(.cuMemcpyPeerAsync_ptsz, { $0.add(handle: dstDevice); $0.add(dstContext); $0.add(handle: srcDevice); $0.add(srcContext); $0.add(ByteCount); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyPeerAsync(dstDevice, dstContext, srcDevice, srcContext, ByteCount, hStream, defaultStream: .perThread) }
 }
 
-@c public func cuMemcpyWithAttributesAsync() -> CUresult { absent(.cuMemcpyWithAttributesAsync) }
+@c public func cuMemcpyWithAttributesAsync(_ dst: CUdeviceptr, _ src: CUdeviceptr, _ size: Int, _ attr: UnsafeMutablePointer<CUmemcpyAttributes>?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyWithAttributesAsync, { $0.add(handle: dst); $0.add(handle: src); $0.add(size); $0.add(attr); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyWithAttributesAsync(dst, src, size, attr, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemcpyWithAttributesAsync_ptsz() -> CUresult { absent(.cuMemcpyWithAttributesAsync_ptsz) }
+@c public func cuMemcpyWithAttributesAsync_ptsz(_ dst: CUdeviceptr, _ src: CUdeviceptr, _ size: Int, _ attr: UnsafeMutablePointer<CUmemcpyAttributes>?, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemcpyWithAttributesAsync_ptsz, { $0.add(handle: dst); $0.add(handle: src); $0.add(size); $0.add(attr); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemcpyWithAttributesAsync(dst, src, size, attr, hStream, defaultStream: .perThread) }
+}
 
 @c public func cuMemsetD16() -> CUresult { absent(.cuMemsetD16) }
 

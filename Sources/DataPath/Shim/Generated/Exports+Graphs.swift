@@ -5,7 +5,9 @@ public import CCUDA
 import CallTrace
 import Driver
 
-@c public func cuGraphAddBatchMemOpNode() -> CUresult { absent(.cuGraphAddBatchMemOpNode) }
+@c public func cuGraphAddBatchMemOpNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ nodeParams: UnsafePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphAddBatchMemOpNode, { $0.add(phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddBatchMemOpNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams) }
+}
 
 @c public func cuGraphAddChildGraphNode(_ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?, _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int, _ childGraph: OpaquePointer?) -> CUresult {
     answer(.cuGraphAddChildGraphNode, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(numDependencies); $0.add(childGraph) }) { shim throws(CUDAError) in try shim.cuGraphAddChildGraphNode(phGraphNode, hGraph, dependencies, numDependencies, childGraph) }
@@ -75,9 +77,13 @@ import Driver
     answer(.cuGraphAddNode_v3, { $0.add(made: phGraphNode); $0.add(hGraph); $0.add(dependencies); $0.add(dependencyData); $0.add(numDependencies); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphAddNode_v2(phGraphNode, hGraph, dependencies, dependencyData, numDependencies, nodeParams) }
 }
 
-@c public func cuGraphBatchMemOpNodeGetParams() -> CUresult { absent(.cuGraphBatchMemOpNodeGetParams) }
+@c public func cuGraphBatchMemOpNodeGetParams(_ hNode: OpaquePointer?, _ nodeParams_out: UnsafeMutablePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphBatchMemOpNodeGetParams, { $0.add(hNode); $0.add(nodeParams_out) }) { shim throws(CUDAError) in try shim.cuGraphBatchMemOpNodeGetParams(hNode, nodeParams_out) }
+}
 
-@c public func cuGraphBatchMemOpNodeSetParams() -> CUresult { absent(.cuGraphBatchMemOpNodeSetParams) }
+@c public func cuGraphBatchMemOpNodeSetParams(_ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphBatchMemOpNodeSetParams, { $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphBatchMemOpNodeSetParams(hNode, nodeParams) }
+}
 
 @c public func cuGraphChildGraphNodeGetGraph(_ hNode: OpaquePointer?, _ phGraph: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
     answer(.cuGraphChildGraphNodeGetGraph, { $0.add(hNode); $0.add(phGraph) }) { shim throws(CUDAError) in try shim.cuGraphChildGraphNodeGetGraph(hNode, phGraph) }
@@ -121,7 +127,9 @@ import Driver
     answer(.cuGraphEventWaitNodeSetEvent, { $0.add(hNode); $0.add(event) }) { shim throws(CUDAError) in try shim.cuGraphEventWaitNodeSetEvent(hNode, event) }
 }
 
-@c public func cuGraphExecBatchMemOpNodeSetParams() -> CUresult { absent(.cuGraphExecBatchMemOpNodeSetParams) }
+@c public func cuGraphExecBatchMemOpNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?) -> CUresult {
+    answer(.cuGraphExecBatchMemOpNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(nodeParams) }) { shim throws(CUDAError) in try shim.cuGraphExecBatchMemOpNodeSetParams(hGraphExec, hNode, nodeParams) }
+}
 
 @c public func cuGraphExecChildGraphNodeSetParams(_ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ childGraph: OpaquePointer?) -> CUresult {
     answer(.cuGraphExecChildGraphNodeSetParams, { $0.add(hGraphExec); $0.add(hNode); $0.add(childGraph) }) { shim throws(CUDAError) in try shim.cuGraphExecChildGraphNodeSetParams(hGraphExec, hNode, childGraph) }

@@ -21,15 +21,25 @@ import Driver
 
 @c public func cuMemBatchDecompressAsync_ptsz() -> CUresult { absent(.cuMemBatchDecompressAsync_ptsz) }
 
-@c public func cuMemDiscardAndPrefetchBatchAsync() -> CUresult { absent(.cuMemDiscardAndPrefetchBatchAsync) }
+@c public func cuMemDiscardAndPrefetchBatchAsync(_ dptrs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ prefetchLocs: UnsafeMutablePointer<CUmemLocation>?, _ prefetchLocIdxs: UnsafeMutablePointer<Int>?, _ numPrefetchLocs: Int, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemDiscardAndPrefetchBatchAsync, { $0.add(dptrs); $0.add(sizes); $0.add(count); $0.add(prefetchLocs); $0.add(prefetchLocIdxs); $0.add(numPrefetchLocs); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemDiscardAndPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemDiscardAndPrefetchBatchAsync_ptsz() -> CUresult { absent(.cuMemDiscardAndPrefetchBatchAsync_ptsz) }
+@c public func cuMemDiscardAndPrefetchBatchAsync_ptsz(_ dptrs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ prefetchLocs: UnsafeMutablePointer<CUmemLocation>?, _ prefetchLocIdxs: UnsafeMutablePointer<Int>?, _ numPrefetchLocs: Int, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemDiscardAndPrefetchBatchAsync_ptsz, { $0.add(dptrs); $0.add(sizes); $0.add(count); $0.add(prefetchLocs); $0.add(prefetchLocIdxs); $0.add(numPrefetchLocs); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemDiscardAndPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemDiscardBatchAsync() -> CUresult { absent(.cuMemDiscardBatchAsync) }
+@c public func cuMemDiscardBatchAsync(_ dptrs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemDiscardBatchAsync, { $0.add(dptrs); $0.add(sizes); $0.add(count); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemDiscardBatchAsync(dptrs, sizes, count, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemDiscardBatchAsync_ptsz() -> CUresult { absent(.cuMemDiscardBatchAsync_ptsz) }
+@c public func cuMemDiscardBatchAsync_ptsz(_ dptrs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemDiscardBatchAsync_ptsz, { $0.add(dptrs); $0.add(sizes); $0.add(count); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemDiscardBatchAsync(dptrs, sizes, count, flags, hStream, defaultStream: .perThread) }
+}
 
-@c public func cuMemGetLocationInfo() -> CUresult { absent(.cuMemGetLocationInfo) }
+@c public func cuMemGetLocationInfo(_ ptr: CUdeviceptr, _ size: Int, _ summaryGranularity: Int, _ samplingGranularity: Int, _ location_out: UnsafeMutablePointer<CUmemLocation>?) -> CUresult {
+    answer(.cuMemGetLocationInfo, { $0.add(handle: ptr); $0.add(size); $0.add(summaryGranularity); $0.add(samplingGranularity); $0.add(location_out) }) { shim throws(CUDAError) in try shim.cuMemGetLocationInfo(ptr, size, summaryGranularity, samplingGranularity, location_out) }
+}
 
 @c public func cuMemPrefetchAsync(_ devPtr: CUdeviceptr, _ count: Int, _ dstDevice: CUdevice, _ hStream: OpaquePointer?) -> CUresult {
     answer(.cuMemPrefetchAsync, { $0.add(handle: devPtr); $0.add(count); $0.add(dstDevice); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemPrefetchAsync(devPtr, count, dstDevice, hStream, defaultStream: .legacy) }
@@ -47,9 +57,13 @@ import Driver
     answer(.cuMemPrefetchAsync_v2_ptsz, { $0.add(handle: devPtr); $0.add(count); $0.add(location); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemPrefetchAsync_v2(devPtr, count, location, flags, hStream, defaultStream: .perThread) }
 }
 
-@c public func cuMemPrefetchBatchAsync() -> CUresult { absent(.cuMemPrefetchBatchAsync) }
+@c public func cuMemPrefetchBatchAsync(_ dptrs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ prefetchLocs: UnsafeMutablePointer<CUmemLocation>?, _ prefetchLocIdxs: UnsafeMutablePointer<Int>?, _ numPrefetchLocs: Int, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemPrefetchBatchAsync, { $0.add(dptrs); $0.add(sizes); $0.add(count); $0.add(prefetchLocs); $0.add(prefetchLocIdxs); $0.add(numPrefetchLocs); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream, defaultStream: .legacy) }
+}
 
-@c public func cuMemPrefetchBatchAsync_ptsz() -> CUresult { absent(.cuMemPrefetchBatchAsync_ptsz) }
+@c public func cuMemPrefetchBatchAsync_ptsz(_ dptrs: UnsafeMutablePointer<CUdeviceptr>?, _ sizes: UnsafeMutablePointer<Int>?, _ count: Int, _ prefetchLocs: UnsafeMutablePointer<CUmemLocation>?, _ prefetchLocIdxs: UnsafeMutablePointer<Int>?, _ numPrefetchLocs: Int, _ flags: UInt64, _ hStream: OpaquePointer?) -> CUresult {
+    answer(.cuMemPrefetchBatchAsync_ptsz, { $0.add(dptrs); $0.add(sizes); $0.add(count); $0.add(prefetchLocs); $0.add(prefetchLocIdxs); $0.add(numPrefetchLocs); $0.add(flags); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream, defaultStream: .perThread) }
+}
 
 @c public func cuMemRangeGetAttribute(_ data: UnsafeMutableRawPointer?, _ dataSize: Int, _ attribute: CUmem_range_attribute, _ devPtr: CUdeviceptr, _ count: Int) -> CUresult {
     answer(.cuMemRangeGetAttribute, { $0.add(data); $0.add(dataSize); $0.add(attribute); $0.add(handle: devPtr); $0.add(count) }) { shim throws(CUDAError) in try shim.cuMemRangeGetAttribute(data, dataSize, attribute, devPtr, count) }

@@ -29,9 +29,13 @@ import Driver
     answer(.cuMemFreeAsync_ptsz, { $0.add(handle: dptr); $0.add(hStream) }) { shim throws(CUDAError) in try shim.cuMemFreeAsync(dptr, hStream, defaultStream: .perThread) }
 }
 
-@c public func cuMemGetDefaultMemPool() -> CUresult { absent(.cuMemGetDefaultMemPool) }
+@c public func cuMemGetDefaultMemPool(_ pool_out: UnsafeMutablePointer<OpaquePointer?>?, _ location: UnsafeMutablePointer<CUmemLocation>?, _ type: CUmemAllocationType) -> CUresult {
+    answer(.cuMemGetDefaultMemPool, { $0.add(made: pool_out); $0.add(location); $0.add(type) }) { shim throws(CUDAError) in try shim.cuMemGetDefaultMemPool(pool_out, location, type) }
+}
 
-@c public func cuMemGetMemPool() -> CUresult { absent(.cuMemGetMemPool) }
+@c public func cuMemGetMemPool(_ pool: UnsafeMutablePointer<OpaquePointer?>?, _ location: UnsafeMutablePointer<CUmemLocation>?, _ type: CUmemAllocationType) -> CUresult {
+    answer(.cuMemGetMemPool, { $0.add(made: pool); $0.add(location); $0.add(type) }) { shim throws(CUDAError) in try shim.cuMemGetMemPool(pool, location, type) }
+}
 
 @c public func cuMemPoolCreate(_ pool: UnsafeMutablePointer<OpaquePointer?>?, _ poolProps: UnsafePointer<CUmemPoolProps>?) -> CUresult {
     answer(.cuMemPoolCreate, { $0.add(made: pool); $0.add(poolProps) }) { shim throws(CUDAError) in try shim.cuMemPoolCreate(pool, poolProps) }
@@ -69,4 +73,6 @@ import Driver
     answer(.cuMemPoolTrimTo, { $0.add(pool); $0.add(minBytesToKeep) }) { shim throws(CUDAError) in try shim.cuMemPoolTrimTo(pool, minBytesToKeep) }
 }
 
-@c public func cuMemSetMemPool() -> CUresult { absent(.cuMemSetMemPool) }
+@c public func cuMemSetMemPool(_ location: UnsafeMutablePointer<CUmemLocation>?, _ type: CUmemAllocationType, _ pool: OpaquePointer?) -> CUresult {
+    answer(.cuMemSetMemPool, { $0.add(location); $0.add(type); $0.add(pool) }) { shim throws(CUDAError) in try shim.cuMemSetMemPool(location, type, pool) }
+}

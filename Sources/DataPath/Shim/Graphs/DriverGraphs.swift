@@ -38,7 +38,7 @@ extension Shim {
         case .copy(let copy): settled(copy).deviceWork
         case .set(let set): set.isOnDevice ? .set(set.description) : nil
         case .empty: .empty
-        case .host, .graph, .wait, .record, .allocate, .free: nil
+        case .host, .graph, .wait, .record, .allocate, .free, .values: nil
         }
     }
 

@@ -58,6 +58,7 @@ extension NodeWork {
         case .record: return "EVENT_RECORD"
         case .allocate(let allocation): return isVerbose ? "MEM_ALLOC\\n\(allocation.byteCount) bytes" : "MEM_ALLOC"
         case .free: return "MEM_FREE"
+        case .values: return "BATCH_MEM_OP"
         }
     }
 }

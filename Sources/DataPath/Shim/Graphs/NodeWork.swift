@@ -16,6 +16,7 @@ enum NodeWork: Sendable {
     case record(Event)
     case allocate(GraphAllocation)
     case free(GraphAllocation)
+    case values(ValuesWork)
 
     var type: CUgraphNodeType {
         switch self {
@@ -29,6 +30,7 @@ enum NodeWork: Sendable {
         case .record: CU_GRAPH_NODE_TYPE_EVENT_RECORD
         case .allocate: CU_GRAPH_NODE_TYPE_MEM_ALLOC
         case .free: CU_GRAPH_NODE_TYPE_MEM_FREE
+        case .values: CU_GRAPH_NODE_TYPE_BATCH_MEM_OP
         }
     }
 
@@ -48,6 +50,7 @@ enum NodeWork: Sendable {
         case .copy(let copy): copy.context
         case .set(let set): set.context
         case .record(let event): event.context
+        case .values(let values): values.context
         case .host, .graph, .empty, .wait, .allocate, .free: nil
         }
     }
@@ -58,6 +61,7 @@ enum NodeWork: Sendable {
         case .host: true
         case .copy(let copy): copy.target.side.isHost
         case .set(let set): !set.isOnDevice
+        // What a stream writes into memory that host and device use by turns is fetched when the host touches it.
         default: false
         }
     }
@@ -118,6 +122,39 @@ struct SetWork: Sendable {
     let description: DeviceSet
     let context: Context
     let isOnDevice: Bool
+}
+
+/// Values that a stream writes and waits for, checked.
+final class ValuesWork: @unchecked Sendable {
+    // SAFETY: the memory is written by `init` only.
+    let operations: [StreamMemoryOperation]
+    let context: Context
+    /// As applications see them, for as long as the node's parameters do not change.
+    let parameters: UnsafeMutableBufferPointer<CUstreamBatchMemOpParams>
+
+    init(operations: [StreamMemoryOperation], context: Context) {
+        self.operations = operations
+        self.context = context
+        parameters = .allocate(capacity: operations.count)
+        _ = parameters.initialize(from: operations.map(\.asC))
+    }
+
+    deinit { parameters.deallocate() }
+
+    var asC: CUDA_BATCH_MEM_OP_NODE_PARAMS {
+        CUDA_BATCH_MEM_OP_NODE_PARAMS(
+            ctx: OpaquePointer(bitPattern: UInt(context.bits)), count: UInt32(operations.count),
+            paramArray: parameters.baseAddress, flags: 0)
+    }
+
+    /// Whether an executable graph can have this in the place of the other: only addresses and values may differ.
+    func canReplace(_ old: ValuesWork) -> Bool {
+        let flush = CU_STREAM_WAIT_VALUE_FLUSH.rawValue
+        return context === old.context && operations.count == old.operations.count
+            && zip(operations, old.operations).allSatisfy { new, old in
+                new.kind == old.kind && (new.isWait ? (new.flags ^ old.flags) & flush == 0 : new.flags == old.flags)
+            }
+    }
 }
 
 /// A host function with its argument.

@@ -62,6 +62,13 @@ extension Shim {
         try replace(hGraphExec, hNode) { _ throws(CUDAError) in .wait(try eventOfNode(event)) }
     }
 
+    func cuGraphExecBatchMemOpNodeSetParams(
+        _ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?,
+        _ nodeParams: UnsafePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?
+    ) throws(CUDAError) {
+        try replace(hGraphExec, hNode) { _ throws(CUDAError) in .values(try valuesWork(nodeParams?.pointee)) }
+    }
+
     func cuGraphExecNodeSetParams(
         _ hGraphExec: OpaquePointer?, _ hNode: OpaquePointer?, _ nodeParams: UnsafeMutablePointer<CUgraphNodeParams>?
     ) throws(CUDAError) {
@@ -202,12 +209,16 @@ extension NodeWork {
         case (.copy(let new), .copy(let old)):
             return new.context === old.context && new.target.side.isHost == old.target.side.isHost
                 && new.source.side.isHost == old.source.side.isHost
+                && new.target.corner.isInArray == old.target.corner.isInArray
+                && new.source.corner.isInArray == old.source.corner.isInArray
                 ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
         case (.set(let new), .set(let old)):
             return new.context === old.context && new.isOnDevice == old.isOnDevice
                 ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
         case (.record(let new), .record(let old)):
             return new.context === old.context ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
+        case (.values(let new), .values(let old)):
+            return new.canReplace(old) ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
         case (.allocate(let new), .allocate(let old)), (.free(let new), .free(let old)):
             return new === old ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED
         default: return nil

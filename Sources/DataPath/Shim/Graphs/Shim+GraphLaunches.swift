@@ -44,7 +44,11 @@ extension Shim {
         let (nodes, isDrivers) = graph.state.withLock { ($0.nodes.nodes, $0.driverGraph != nil) }
         if isDrivers { return }
         for node in nodes {
-            if case .kernel(let kernel) = node.work { _ = try deviceParameters(of: kernel) }
+            switch node.work {
+            case .kernel(let kernel): _ = try deviceParameters(of: kernel)
+            case .values(let values): _ = try deviceOperations(values.operations)
+            default: break
+            }
         }
     }
 
@@ -98,6 +102,9 @@ extension Shim {
             try driver.cuEventRecordWithFlags(stream.context, hEvent: event.handle, hStream: stream.stream, flags: 0)
         case .allocate(let allocation): try use(allocation, freeingAutomatically: freesAutomatically)
         case .free(let allocation): try free(allocation)
+        case .values(let values):
+            try driver.cuStreamBatchMemOp_v2(
+                stream.context, stream: stream.stream, operations: try deviceOperations(values.operations))
         case .graph, .empty: break
         }
     }

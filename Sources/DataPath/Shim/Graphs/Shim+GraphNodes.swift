@@ -169,6 +169,16 @@ extension Shim {
         }
     }
 
+    func cuGraphAddBatchMemOpNode(
+        _ phGraphNode: UnsafeMutablePointer<OpaquePointer?>?, _ hGraph: OpaquePointer?,
+        _ dependencies: UnsafePointer<OpaquePointer?>?, _ numDependencies: Int,
+        _ nodeParams: UnsafePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?
+    ) throws(CUDAError) {
+        try add(phGraphNode, hGraph, dependencies, nil, numDependencies) { () throws(CUDAError) in
+            .values(try valuesWork(nodeParams?.pointee))
+        }
+    }
+
     // MARK: One function for all kinds
 
     func cuGraphAddNode(

@@ -190,6 +190,19 @@ extension Shim {
         try write(allocation.address, to: dptr_out)
     }
 
+    func cuGraphBatchMemOpNodeGetParams(
+        _ hNode: OpaquePointer?, _ nodeParams_out: UnsafeMutablePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?
+    ) throws(CUDAError) {
+        guard case .values(let values) = try work(try node(hNode)) else { throw .invalidValue }
+        try write(values.asC, to: nodeParams_out)
+    }
+
+    func cuGraphBatchMemOpNodeSetParams(
+        _ hNode: OpaquePointer?, _ nodeParams: UnsafePointer<CUDA_BATCH_MEM_OP_NODE_PARAMS>?
+    ) throws(CUDAError) {
+        try setWork(try node(hNode)) { _ throws(CUDAError) in .values(try valuesWork(nodeParams?.pointee)) }
+    }
+
     // MARK: One function for all kinds
 
     func cuGraphNodeSetParams(
@@ -225,6 +238,7 @@ extension Shim {
         case .record(let event): parameters.eventRecord.event = OpaquePointer(bitPattern: UInt(event.bits))
         case .allocate(let allocation): parameters.alloc = allocation.asC
         case .free(let allocation): parameters.free.dptr = allocation.address
+        case .values(let values): parameters.memOp = values.asC
         }
         try write(parameters, to: nodeParams)
     }

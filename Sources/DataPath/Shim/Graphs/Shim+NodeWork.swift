@@ -16,8 +16,8 @@ extension Shim {
         case CU_GRAPH_NODE_TYPE_EMPTY: .empty
         case CU_GRAPH_NODE_TYPE_WAIT_EVENT: .wait(try eventOfNode(parameters.eventWait.event))
         case CU_GRAPH_NODE_TYPE_EVENT_RECORD: .record(try eventOfNode(parameters.eventRecord.event))
-        case CU_GRAPH_NODE_TYPE_EXT_SEMAS_SIGNAL, CU_GRAPH_NODE_TYPE_EXT_SEMAS_WAIT, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP,
-            CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP: .values(try valuesWork(parameters.memOp))
+        case CU_GRAPH_NODE_TYPE_EXT_SEMAS_SIGNAL, CU_GRAPH_NODE_TYPE_EXT_SEMAS_WAIT, CU_GRAPH_NODE_TYPE_CONDITIONAL:
             throw .notSupported
         default: throw .invalidValue
         }
@@ -78,15 +78,9 @@ extension Shim {
         }
         let target = try place(description.target, extent)
         let source = try place(description.source, extent)
-        try refuseArrays(target, source)
         return CopyWork(
             description: description, context: context, target: settled(target), source: settled(source),
             extent: extent)
-    }
-
-    /// A graph's copies go between addresses; those of arrays are not among what travels of a graph.
-    func refuseArrays(_ boxes: PlacedBox...) throws(CUDAError) {
-        guard boxes.allSatisfy({ !$0.corner.isInArray }) else { throw .notSupported }
     }
 
     /// Where memory that host and device use by turns is while work of the device uses it: on the device.
@@ -153,6 +147,22 @@ extension Shim {
     }
 
     // MARK: Others
+
+    /// Values that are written and waited for; a context is needed, by name or as the current one.
+    func valuesWork(_ parameters: CUDA_BATCH_MEM_OP_NODE_PARAMS?) throws(CUDAError) -> ValuesWork {
+        guard let parameters, parameters.flags == 0 else { throw .invalidValue }
+        let context = try context(parameters.ctx)
+        let operations = try operations(parameters.paramArray, parameters.count)
+        guard !operations.isEmpty else { throw .invalidValue }
+        return try valuesWork(operations, context)
+    }
+
+    func valuesWork(
+        _ operations: [StreamMemoryOperation], _ context: Context
+    ) throws(CUDAError) -> ValuesWork {
+        for operation in operations { try check(operation, on: context.device) }
+        return ValuesWork(operations: operations, context: context)
+    }
 
     func hostWork(_ parameters: CUDA_HOST_NODE_PARAMS?) throws(CUDAError) -> HostWork {
         guard let parameters, let function = parameters.fn else { throw .invalidValue }
@@ -244,6 +254,7 @@ extension CUDA_MEMCPY3D {
         )
         (dstXInBytes, dstY, dstZ) = (target.x, target.y, target.z)
         dstHost = UnsafeMutableRawPointer(bitPattern: UInt(target.host))
+        (dstArray, srcArray) = (target.array, source.array)
         (srcMemoryType, srcDevice, srcPitch, srcHeight) = (
             source.memoryType, source.device, source.pitch, source.height
         )
