@@ -83,7 +83,7 @@ let package = Package(
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Content", in: "DataPath", .raw),
         module("ModuleCache", in: "DataPath", .raw, uses: ["Content"]),
-        module("Wire", in: "DataPath", .raw, uses: ["Content", "Driver"]),
+        module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["CSystem", "Wire"]),
         module(
             "RemoteDriver", in: "DataPath", .raw,

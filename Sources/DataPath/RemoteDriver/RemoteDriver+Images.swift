@@ -64,7 +64,7 @@ extension RemoteDriver {
         else { return nil }
         image.forEachPiece { hasher.update($0) }
         let hash = hasher.finish()
-        return try finish(load, &log, .known) { $0.write(imageOf: image.byteCount, hash) }
+        return try finish(load, &log, .known) { $0.write(imageOf: image.byteCount, hash: hash.bytes) }
     }
 
     /// Sends an image: with the call when it is small, else in parts before it.

@@ -62,7 +62,7 @@ extension Session {
         case .known:
             let (byteCount, hash) = try request.readImageName()
             try request.finish()
-            guard let image = cache?.image(hash, byteCount: byteCount) else {
+            guard let image = cache?.image(ContentHash(bytes: hash), byteCount: byteCount) else {
                 return reply.write(ImageAnswer.missing.rawValue)
             }
             try load(UnsafeRawBufferPointer(image.bytes), made, wish, frame, &reply)

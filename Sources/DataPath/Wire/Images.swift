@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-package import Content
 package import Driver
 
 /// How a frame of `cuModuleLoadDataEx` gives the image: the byte behind the number of the module.
@@ -44,6 +43,9 @@ package enum ImageAnswer: UInt8, Sendable {
     case found = 1
 }
 
+/// Bytes of the SHA-256 that names an image.
+package let imageHashByteCount = 32
+
 /// What a load asks for beside the image: flags `u8` (1: the server may keep it) and the options.
 package struct ImageRequest: Sendable, Equatable {
     package var mayBeKept: Bool
@@ -61,9 +63,11 @@ extension PayloadWriter {
         write(request.options)
     }
 
-    package mutating func write(imageOf byteCount: Int, _ hash: ContentHash) {
+    /// `hash` has ``imageHashByteCount`` bytes.
+    package mutating func write(imageOf byteCount: Int, hash: [UInt8]) {
+        precondition(hash.count == imageHashByteCount, "a SHA-256 has 32 bytes")
         write(UInt64(byteCount))
-        hash.bytes.forEach { write($0) }
+        hash.forEach { write($0) }
     }
 
     package mutating func write(partOf byteCount: Int, _ encoding: ImageEncoding, byteCount partBytes: Int) {
@@ -81,9 +85,9 @@ extension WireReader {
     }
 
     @_lifetime(self: copy self)
-    package mutating func readImageName() throws(WireError) -> (byteCount: Int, ContentHash) {
+    package mutating func readImageName() throws(WireError) -> (byteCount: Int, hash: [UInt8]) {
         let byteCount = try readImageLength()
-        return (byteCount, ContentHash(bytes: try read(count: ContentHash.byteCount).withUnsafeBytes { Array($0) }))
+        return (byteCount, try read(count: imageHashByteCount).withUnsafeBytes { Array($0) })
     }
 
     /// What stands in front of a part's bytes.
