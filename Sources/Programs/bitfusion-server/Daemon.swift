@@ -20,7 +20,7 @@ struct Daemon {
     func run() throws {
         signal(SIGPIPE, SIG_IGN)
         raiseDescriptorLimit()
-        let choice = try DriverChoice(driver: options.driver, softGPU: options.softGPU)
+        let choice = try DriverChoice(driver: options.driver, softGPU: options.softGPU, dataFolder: folder)
         guard makeDataFolder() else {
             throw failure(78, "cannot use the data folder \(folder): \(String(cString: strerror(errno)))")
         }
