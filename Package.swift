@@ -83,18 +83,21 @@ let package = Package(
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
         module("Content", in: "DataPath", .raw),
         module("ModuleCache", in: "DataPath", .raw, uses: ["Content"]),
+        module("ProgramImage", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["CSystem", "Wire"]),
         module(
             "RemoteDriver", in: "DataPath", .raw,
-            uses: ["CCUDA", "CCallTrace", "CSystem", "Content", "Driver", "Wire", "Transport"]),
+            uses: ["CCUDA", "CCallTrace", "CSystem", "Content", "Driver", "ProgramImage", "Wire", "Transport"]),
         module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
         module(
             "Session", in: "DataPath", .raw,
             uses: ["AllocationLedger", "CCUDA", "CSystem", "Content", "Driver", "ModuleCache", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
-        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver"]),
+        module(
+            "Shim", in: "DataPath", .raw,
+            uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver", "ProgramImage"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
@@ -188,8 +191,8 @@ let package = Package(
             "DataPathTests",
             uses: [
                 "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Content", "Driver", "HostDriver", "HostManagement",
-                "Management", "ModuleCache", "PartitionedDriver", "PoolSimulation", "RemoteDriver", "Session",
-                "SoftGPU", "Transport", "UsageBoard", "Wire",
+                "Management", "ModuleCache", "PartitionedDriver", "PoolSimulation", "ProgramImage", "RemoteDriver",
+                "Session", "SoftGPU", "Transport", "UsageBoard", "Wire",
             ]),
     ]
 )

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import ProgramImage
 import Testing
 
 /// Which entries of a fat binary travel.

@@ -5,6 +5,7 @@ import Driver
 import Glibc
 import ModuleCache
 import PartitionedDriver
+import ProgramImage
 import RemoteDriver
 import Session
 import SoftGPU

@@ -41,6 +41,7 @@ KERNEL = """.version 7.0
     ld.param.u64 %d1, [place]; cvta.to.global.u64 %d1, %d1; mov.u32 %r1, 42; st.global.u32 [%d1], %r1; ret;
 }
 """
+# What is sent is compared with a third of it: the relay may be slow enough for compression to pay.
 BYTES = 1 << 20
 
 
@@ -115,7 +116,7 @@ def test_a_second_client_sends_no_image(server):
     image = code(1)
     printed, sent = one.load(image)
     assert printed == "answer 42"
-    assert sent > len(image) * 0.9
+    assert sent > len(image) / 3
     printed, sent = one.load(image)
     assert printed == "answer 42"
     assert sent < 2000
@@ -137,7 +138,7 @@ def test_a_damaged_image_is_sent_again(server):
         kept.write_bytes(damaged)
         printed, sent = one.load(image)
         assert printed == "answer 42"
-        assert sent > len(image) * 0.9
+        assert sent > len(image) / 3
         assert kept.read_bytes().rstrip(b"\0") == image
 
 
@@ -160,14 +161,14 @@ def test_the_cache_has_a_bound(server):
         assert sum(file.stat().st_size for file in one.images()) <= 4 << 20
     assert len(one.images()) in (3, 4)
     assert one.load(code(6))[1] < 2000
-    assert one.load(code(0))[1] > BYTES * 0.9
+    assert one.load(code(0))[1] > BYTES / 3
 
 
 def test_the_cache_can_be_switched_off_and_on(server):
     one = server({"module_cache_mib": 0})
     image = code(1)
     for _ in range(2):
-        assert one.load(image)[1] > len(image) * 0.9
+        assert one.load(image)[1] > len(image) / 3
     assert not one.cache.exists()
     (one.folder / "settings.json").write_text('{"module_cache_mib": 16}')
     one.manager.running.process.send_signal(signal.SIGHUP)
@@ -192,7 +193,7 @@ def test_a_folder_that_others_may_enter_is_not_used(server, tmp_path):
     image = code(1)
     for _ in range(2):
         printed, sent = one.load(image)
-        assert printed == "answer 42" and sent > len(image) * 0.9
+        assert printed == "answer 42" and sent > len(image) / 3
     (line,) = one.log().splitlines()
     assert "no module cache" in line and "0700" in line
 
@@ -205,7 +206,7 @@ def test_a_full_disk_costs_sending_and_nothing_else(server, tmp_path):
     image = code(1)
     for _ in range(2):
         printed, sent = one.load(image)
-        assert printed == "answer 42" and sent > len(image) * 0.9
+        assert printed == "answer 42" and sent > len(image) / 3
     lines = [line for line in one.log().splitlines() if "keeps nothing more" in line]
     assert len(lines) == 2 and all("No space left on device" in line for line in lines)
 
@@ -230,7 +231,7 @@ def test_an_application_can_forbid_to_keep_its_code(server):
     image = code(1)
     for _ in range(2):
         printed, sent = one.load(image, CUDA_CACHE_DISABLE=1)
-        assert printed == "answer 42" and sent > len(image) * 0.9
+        assert printed == "answer 42" and sent > len(image) / 3
     assert not one.images()
     one.load(image, CUDA_CACHE_DISABLE=0)
     assert one.load(image)[1] < 2000

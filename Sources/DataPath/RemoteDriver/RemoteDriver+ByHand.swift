@@ -2,6 +2,7 @@
 package import CCUDA
 import CSystem
 package import Driver
+import ProgramImage
 import Synchronization
 import Wire
 

@@ -3,6 +3,7 @@ import CCallTrace
 import CSystem
 import Driver
 import Glibc
+import ProgramImage
 package import Transport
 import Wire
 

@@ -2,6 +2,7 @@
 import CCUDA
 import Content
 package import Driver
+package import ProgramImage
 import Synchronization
 import Transport
 package import Wire

@@ -3,6 +3,7 @@ import CCUDA
 import CSystem
 package import Driver
 import Glibc
+import ProgramImage
 import Synchronization
 package import Transport
 import Wire

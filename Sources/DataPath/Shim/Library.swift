@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Driver
+import ProgramImage
 import Synchronization
 
 /// A library: an image that is loaded into each context at the first need of it there.

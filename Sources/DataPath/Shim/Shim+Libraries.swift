@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import ProgramImage
 import Synchronization
 
 /// Libraries and kernels, built on modules and functions: the driver knows only those.

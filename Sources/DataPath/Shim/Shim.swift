@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import ProgramImage
 import Synchronization
 
 /// Everything between the exported C functions and a ``Driver``: it answers what it knows, keeps the application's

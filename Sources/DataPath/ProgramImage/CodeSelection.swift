@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
+package import Driver
 import Glibc
 
 /// Which of a fat binary's entries some devices can use, and what the application's environment says of it.
@@ -7,7 +8,7 @@ import Glibc
 /// The rules are those of CUDA's documentation ("Application Compatibility"): machine code runs on devices of its
 /// major version whose minor version is not lower, PTX on devices of its version and all later ones, and of those that
 /// run the closest is taken. What NVIDIA's driver would choose is always among what is chosen here.
-package struct CodeSelection: Equatable, Sendable {
+package struct CodeSelection: Sendable {
     /// What CUDA_FORCE_PTX_JIT and CUDA_DISABLE_PTX_JIT ask for.
     package enum Compilation: Equatable, Sendable {
         case asNeeded
