@@ -202,6 +202,14 @@ private final class EndOfSession: @unchecked Sendable {
         #expect(client.end() == .clientClosed)
     }
 
+    @Test func whatCannotBeLoadedIsNotKept() throws {
+        let client = try client()
+        let damaged = [UInt8](repeating: UInt8(ascii: "x"), count: image.count)
+        client.post(part(5, damaged[...], of: damaged.count))
+        #expect(try client.call(.cuModuleLoadDataEx, begin(5, .assembled)).status != 0)
+        #expect(place.images.isEmpty)
+    }
+
     @Test func anotherImageEndsTheOneThatWasOnItsWay() throws {
         let client = try client()
         client.post(part(5, image[..<1000], of: image.count))

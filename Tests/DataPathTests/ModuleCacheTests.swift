@@ -200,7 +200,9 @@ final class TemporaryFolder: Sendable {
                         if let found, !found.bytes.elementsEqual(images[wanted]) {
                             failures.withLock { $0.append("image \(wanted) is another one") }
                         }
-                        let total = cache.folder.files().reduce(0) { $0 + $1.byteCount }
+                        let total = try cache.folder.withLock {
+                            cache.folder.files().reduce(0) { $0 + $1.byteCount }
+                        }
                         if total > 21_000 { failures.withLock { $0.append("\(total) bytes are kept") } }
                     }
                 } catch {

@@ -66,7 +66,8 @@ package final class ModuleCache {
         let name = CacheFolder.temporaryName()
         do throws(CacheFailure) {
             try write(image, to: name)
-            try folder.rename(name, to: hash.hexadecimal)
+            // Below the lock, so that nobody who counts the files sees it twice, or not at all.
+            try folder.withLock { () throws(CacheFailure) in try folder.rename(name, to: hash.hexadecimal) }
         } catch {
             folder.remove(name)
             if !hasReported { report("the module cache keeps nothing more: \(error.description)") }

@@ -115,8 +115,7 @@ package struct CodeSelection: Sendable {
 }
 
 extension CodeSelection.Compilation {
-    /// What the process's environment says; where both are set, nothing can be loaded, as with NVIDIA's driver, and PTX
-    /// is what is passed over.
+    /// What the process's environment says; where both are set, PTX is passed over.
     package static func ofProcess() -> Self {
         func isSet(_ names: String...) -> Bool {
             names.contains { name in getenv(name).map { (Int(String(cString: $0)) ?? 0) != 0 } ?? false }

@@ -48,8 +48,10 @@ extension RemoteDriver {
 
     /// With CUDA_DISABLE_PTX_JIT text is refused, as by NVIDIA's driver.
     private func refuseWhatNeedsCompilation(_ image: UnsafeRawBufferPointer, _ log: inout JITLog) throws(CUDAError) {
-        guard images.selection.compilation == .never, let first = image.first, first != 0x7f, FatBinary(image) == nil
-        else { return }
+        // Cubins begin with 7f, fat binaries with 50.
+        guard images.selection.compilation == .never, let first = image.first, first != 0x7f, first != 0x50 else {
+            return
+        }
         log.error += "The image is PTX, and CUDA_DISABLE_PTX_JIT forbids to compile it.\n"
         throw CUDAError(CUDA_ERROR_JIT_COMPILATION_DISABLED)
     }

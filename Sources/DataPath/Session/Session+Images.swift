@@ -56,8 +56,8 @@ extension Session {
         case .whole:
             let image = try request.readBlock()
             try image.withUnsafeBytes { image in
-                keep(image, wish)
                 try load(image, made, wish, frame, &reply)
+                keep(image, wish)
             }
         case .known:
             let (byteCount, hash) = try request.readImageName()
@@ -72,8 +72,8 @@ extension Session {
                 throw WireError.malformedImage
             }
             incomingImage = nil
-            keep(UnsafeRawBufferPointer(image.bytes), wish)
             try load(UnsafeRawBufferPointer(image.bytes), made, wish, frame, &reply)
+            keep(UnsafeRawBufferPointer(image.bytes), wish)
         }
     }
 
@@ -88,7 +88,7 @@ extension Session {
         }
     }
 
-    /// Keeps an image for later sessions, if it is worth that and the client agrees.
+    /// Keeps an image that could be loaded for later sessions, if it is worth that and the client agrees.
     private func keep(_ image: UnsafeRawBufferPointer, _ wish: ImageRequest) {
         if wish.mayBeKept, image.count >= Limits.keptImageBytesMin { cache?.keep(image) }
     }
