@@ -8,7 +8,8 @@ import struct
 import sys
 
 import pytest
-from conftest import BITFUSION, FREED_WITHIN, Manager, environment, eventually, run
+from conftest import (
+    BITFUSION, FREED_WITHIN, PATIENCE, SOFT, Manager, Running, descendants, environment, eventually, run)
 from relay import Relay
 
 # Loads the image in a file and has its kernel store 42; prints what went wrong by its number.
@@ -253,6 +254,26 @@ def test_compilation_can_be_forced(server):
     both = fat_binary((CUBIN, 75, bytes(1000)), (PTX, 75, KERNEL.encode()))
     assert one.load(both, CUDA_FORCE_PTX_JIT=1)[0] == "answer 42"
     assert one.load(fat_binary((CUBIN, 75, bytes(1000))), CUDA_FORCE_PTX_JIT=1)[0] == "error 209"
+
+
+def test_what_the_driver_compiles_is_kept_in_the_data_folder(tmp_path, cleanup):
+    """CUDA_CACHE_PATH of the workers, where the daemon's environment does not say."""
+
+    def variables(pid):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return file.read().split(b"\0")
+        except OSError:
+            return []
+
+    for number, (said, expected) in enumerate([({}, tmp_path / "0" / "ComputeCache"),
+                                               ({"CUDA_CACHE_PATH": "/elsewhere"}, "/elsewhere")]):
+        daemon = Running([BITFUSION, "manager", "--data-dir", tmp_path / str(number), "--driver", SOFT / "libcuda.so.1",
+                          "--bind", "127.0.0.1", "--srs-port", 0, "--dispatcher-port", 0],
+                         environment(BITFUSION_SOFT_GPU="1x64", **said))
+        cleanup.append(daemon)
+        wanted = f"CUDA_CACHE_PATH={expected}".encode()
+        assert eventually(lambda: any(wanted in variables(pid) for pid in descendants(daemon.pid)), PATIENCE)
 
 
 def test_where_the_drivers_cache_is_and_how_large_is_the_servers_matter(server, tmp_path):
