@@ -27,11 +27,10 @@ final class CacheFolder {
     private let descriptor: Int32
 
     init(path: String) throws(CacheFailure) {
-        self.path = path
         if mkdir(path, 0o700) != 0 && errno != EEXIST {
             throw CacheFailure("cannot make \(path): \(errorText())")
         }
-        descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else { throw CacheFailure("cannot open \(path): \(errorText())") }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
@@ -39,6 +38,9 @@ final class CacheFolder {
             throw CacheFailure(
                 "\(path) is another user's, or others may enter it; it must be this user's with mode 0700")
         }
+        // Last: an object that is complete would close the descriptor itself.
+        self.path = path
+        self.descriptor = descriptor
     }
 
     deinit { close(descriptor) }

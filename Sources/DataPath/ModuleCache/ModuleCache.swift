@@ -65,7 +65,7 @@ package final class ModuleCache {
         }
         let name = CacheFolder.temporaryName()
         do throws(CacheFailure) {
-            try write(image, to: name)
+            guard try write(image, to: name) else { return }
             // Below the lock, so that nobody who counts the files sees it twice, or not at all.
             try folder.withLock { () throws(CacheFailure) in try folder.rename(name, to: hash.hexadecimal) }
         } catch {
@@ -76,33 +76,38 @@ package final class ModuleCache {
     }
 
     /// Writes a file whose room is taken before, so that all workers together stay below the bound.
-    private func write(_ image: UnsafeRawBufferPointer, to name: String) throws(CacheFailure) {
-        let file = try folder.withLock { () throws(CacheFailure) in
-            makeRoom(for: image.count)
+    ///
+    /// False when others are writing so much that no room can be made.
+    private func write(_ image: UnsafeRawBufferPointer, to name: String) throws(CacheFailure) -> Bool {
+        let file = try folder.withLock { () throws(CacheFailure) -> CacheFile? in
+            guard makeRoom(for: image.count) else { return nil }
             guard let file = folder.open(name, forWriting: true) else {
                 throw CacheFailure("cannot make a file in \(folder.path): \(errorText())")
             }
             try file.reserve(image.count)
             return file
         }
+        guard let file else { return false }
         try file.write(image)
+        return true
     }
 
     /// Removes files until so many bytes fit: what dead workers have left, then what was not used for longest.
-    private func makeRoom(for byteCount: Int) {
+    ///
+    /// What other workers are writing stays; false when there is no room because of that.
+    private func makeRoom(for byteCount: Int) -> Bool {
         var files = folder.files()
         for file in files where file.isAbandoned { folder.remove(file.name) }
         files.removeAll { $0.isAbandoned }
         var total = files.reduce(0) { $0 + $1.byteCount }
         var count = files.count
-        for file in files.sorted(by: { $0.lastUse < $1.lastUse }) {
-            guard total + byteCount > bytesMax || count >= ModuleCache.filesMax else { return }
-            // What another worker is writing is as good as the newest.
-            if file.isTemporary { continue }
+        func isFull() -> Bool { total + byteCount > bytesMax || count >= ModuleCache.filesMax }
+        for file in files.sorted(by: { $0.lastUse < $1.lastUse }) where isFull() && !file.isTemporary {
             folder.remove(file.name)
             total -= file.byteCount
             count -= 1
         }
+        return !isFull()
     }
 }
 
