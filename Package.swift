@@ -81,23 +81,28 @@ let package = Package(
         module("CallTrace", in: "Trace", .raw, uses: ["CCallTrace", "TraceFormat"]),
         module("TraceAnalysis", in: "Trace", .safe, uses: ["TraceFormat"]),
         module("Driver", in: "DataPath", .raw, uses: ["CCUDA"]),
+        module("Content", in: "DataPath", .raw),
+        module("ModuleCache", in: "DataPath", .raw, uses: ["Content"]),
+        module("ProgramImage", in: "DataPath", .raw, uses: ["CCUDA", "Driver"]),
         module("Wire", in: "DataPath", .raw, uses: ["Driver"]),
         module("Transport", in: "DataPath", .raw, uses: ["CSystem", "Wire"]),
         module(
             "RemoteDriver", in: "DataPath", .raw,
-            uses: ["CCUDA", "CCallTrace", "CSystem", "Driver", "Wire", "Transport"]),
+            uses: ["CCUDA", "CCallTrace", "CSystem", "Content", "Driver", "ProgramImage", "Wire", "Transport"]),
         module("AllocationLedger", in: "DataPath", .raw, uses: ["CSystem"]),
         module(
             "Session", in: "DataPath", .raw,
-            uses: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "Wire", "Transport"]),
+            uses: ["AllocationLedger", "CCUDA", "CSystem", "Content", "Driver", "ModuleCache", "Wire", "Transport"]),
         module("HostDriver", in: "DataPath", .raw, uses: ["CCUDA", "CSystem", "Driver"]),
         module("PartitionedDriver", in: "DataPath", .raw, uses: ["AllocationLedger", "CCUDA", "Driver"]),
-        module("Shim", in: "DataPath", .raw, uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver"]),
+        module(
+            "Shim", in: "DataPath", .raw,
+            uses: ["CCUDA", "CCallTrace", "CSystem", "CallTrace", "Driver", "ProgramImage"]),
         module(
             "Worker", in: "DataPath", .raw,
             uses: [
-                "AllocationLedger", "CSystem", "Driver", "HostDriver", "HostManagement", "Management",
-                "PartitionedDriver", "Session", "Transport", "Wire",
+                "AllocationLedger", "CSystem", "Content", "Driver", "HostDriver", "HostManagement", "Management",
+                "ModuleCache", "PartitionedDriver", "Session", "Transport", "Wire",
             ]),
 
         // The same path for the management library.
@@ -185,9 +190,9 @@ let package = Package(
         tests(
             "DataPathTests",
             uses: [
-                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Driver", "HostDriver", "HostManagement",
-                "Management", "PartitionedDriver", "PoolSimulation", "RemoteDriver", "Session", "SoftGPU", "Transport",
-                "UsageBoard", "Wire",
+                "AllocationLedger", "CCUDA", "CNVML", "CSystem", "Content", "Driver", "HostDriver", "HostManagement",
+                "Management", "ModuleCache", "PartitionedDriver", "PoolSimulation", "ProgramImage", "RemoteDriver",
+                "Session", "SoftGPU", "Transport", "UsageBoard", "Wire",
             ]),
     ]
 )

@@ -19,6 +19,21 @@ import Testing
         #expect(try fixture.download(c, count: count, of: Float(0)) == (0..<count).map { Float($0) * 1.5 })
     }
 
+    /// Larger than what travels in one piece, and loaded again, by which a server may know it.
+    @Test(arguments: DriverContract.subjects)
+    func loadsALargeModuleTwice(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let text = ContractPTX.store + String(repeating: "// of many lines like this one\n", count: 100_000)
+        let address = try fixture.upload([UInt32(5)])
+        for value in UInt32(6)...7 {
+            let module = try fixture.load(text)
+            let increment = try fixture.driver.cuModuleGetFunction(fixture.context, hmod: module, name: "increment")
+            try fixture.launch(increment, .legacyDefault, .u64(address))
+            #expect(try fixture.download(address, count: 1, of: UInt32(0)) == [value])
+            try fixture.driver.cuModuleUnload(fixture.context, hmod: module)
+        }
+    }
+
     @Test(arguments: DriverContract.subjects)
     func passesParametersOfEverySize(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)

@@ -3,10 +3,13 @@ import AllocationLedger
 import CSystem
 import Driver
 import Glibc
+import ModuleCache
 import PartitionedDriver
+import ProgramImage
 import RemoteDriver
 import Session
 import SoftGPU
+import Synchronization
 import Transport
 import Wire
 
@@ -23,6 +26,11 @@ extension DriverContract {
             },
             Subject(name: "remote over a socket pair") {
                 try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")))
+            },
+            Subject(name: "remote whose images are kept") {
+                let folder = try TemporaryFolder()
+                keptFolders.withLock { $0.append(folder) }
+                return try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")), cachePath: folder.path)
             },
             Subject(name: "remote through shared memory") {
                 try remoteDriver(of: SoftGPU(SoftGPUConfiguration("2x256")), sharingMemory: true)
@@ -43,18 +51,31 @@ extension DriverContract {
     /// Whether a sanitizer watches (`./check --sanitize`): libraries that are built with it cannot be opened.
     static var isSanitized: Bool { getenv("BITFUSION_SANITIZER") != nil }
 
+    /// Folders of the subject whose images are kept: they go with the process.
+    private static let keptFolders = Mutex<[TemporaryFolder]>([])
+
     struct Unavailable: Error, CustomStringConvertible {
         let description: String
     }
 
     /// A session on a thread of this process, and the remote driver at the other end of a socket pair, or of memory
     /// that the two find by it.
-    static func remoteDriver(of driver: any Driver, sharingMemory: Bool = false) throws -> RemoteDriver {
+    ///
+    /// With a path, images are kept there.
+    static func remoteDriver(
+        of driver: any Driver, sharingMemory: Bool = false, cachePath: String? = nil, mayBeKept: Bool = true
+    ) throws -> RemoteDriver {
         let (client, server) = try connectionPair()
         let description = try driver.describe()
         guard sharingMemory else {
-            startThread { _ = Session(server, driver: driver).run() }
-            return RemoteDriver(client, description, server: "this process")
+            startThread {
+                let cache = cachePath.flatMap { try? ModuleCache(path: $0, bytesMax: 64 << 20) { _ in } }
+                _ = Session(server, driver: driver, cache: cache).run()
+            }
+            let images = ImagePolicy(
+                abilities: cachePath == nil ? [] : [.keepsImages, .readsZstandard],
+                selection: CodeSelection(description, compilation: .asNeeded), mayBeKept: mayBeKept)
+            return RemoteDriver(client, description, server: "this process", images: images)
         }
         guard let host = SharedMemoryHost() else { throw Unavailable(description: "no shared memory") }
         let offer = host.offer

@@ -126,7 +126,8 @@ import Testing
 
     @Test(
         arguments: [
-            "", "[]", "{", #"{"quota_gpus":-1}"#, #"{"quota_gpus":"many"}"#, #"{"idle_minutes":-1}"#,
+            "", "[]", "{", #"{"module_cache_mib":-1}"#, #"{"module_cache_mib":1048577}"#,
+            #"{"module_cache_mib":"1"}"#, #"{"quota_gpus":-1}"#, #"{"quota_gpus":"many"}"#, #"{"idle_minutes":-1}"#,
             #"{"idle_minutes":"1"}"#, #"{"clients":{"a":{"idle_minutes":99999999}}}"#, #"{"accept_requests":1}"#,
             #"{"servers":"a"}"#, #"{"servers":["a b c"]}"#, #"{"servers":["a:0"]}"#, #"{"servers":[""]}"#,
         ])

@@ -14,10 +14,15 @@ struct Harness: @unchecked Sendable {
     let driver = FakeDriver()
     let shim: Shim
 
-    init(remoteMemory: Bool = false, visibleDevices: String? = nil, isLaunchBlocking: Bool = false) {
+    init(
+        remoteMemory: Bool = false, visibleDevices: String? = nil, isLaunchBlocking: Bool = false,
+        loadsModulesEagerly: Bool = false
+    ) {
         shim = Shim(
             DriverSource(driver, hasRemoteMemory: remoteMemory), description: FakeDriver.description,
-            environment: Environment(visibleDevices: visibleDevices, isLaunchBlocking: isLaunchBlocking))
+            environment: Environment(
+                visibleDevices: visibleDevices, isLaunchBlocking: isLaunchBlocking,
+                loadsModulesEagerly: loadsModulesEagerly))
     }
 
     /// Runs a test on a new thread, optionally with device 0's primary context current.
@@ -285,6 +290,28 @@ private func string(_ buffer: [CChar]) -> String {
                         handle, 1, 1, 1, 1, 1, 1, 0, nil, nil, nil, defaultStream: .legacy)
                 }
                 #expect(code == expected)
+            }
+        }
+    }
+
+    /// CUDA_MODULE_LOADING: LAZY loads what is needed when it is, EAGER everything into every context.
+    @Test(arguments: [false, true])
+    func loadsLibrariesWhenTheEnvironmentSays(eagerly: Bool) throws {
+        try Harness(loadsModulesEagerly: eagerly).run { harness in
+            let shim = harness.shim
+            let text = Array(".version 7.0".utf8) + [0]
+            try text.withUnsafeBytes { text in
+                var library: OpaquePointer?
+                var option = CU_LIBRARY_BINARY_IS_PRESERVED
+                var value = UnsafeMutableRawPointer(bitPattern: 1)
+                try shim.cuLibraryLoadData(&library, text.baseAddress, nil, nil, 0, &option, &value, 1)
+                #expect(harness.driver.takeCalls().filter { $0.hasPrefix("load") }.count == (eagerly ? 1 : 0))
+                var context: OpaquePointer?
+                try shim.cuCtxCreate_v2(&context, 0, 0)
+                #expect(harness.driver.takeCalls().filter { $0.hasPrefix("load") }.count == (eagerly ? 1 : 0))
+                var kernel: OpaquePointer?
+                try shim.cuLibraryGetKernel(&kernel, library, "kernel")
+                #expect(harness.driver.takeCalls().filter { $0.hasPrefix("load") }.count == (eagerly ? 0 : 1))
             }
         }
     }

@@ -11,6 +11,8 @@ package struct PoolSettings: Sendable, Equatable, Codable {
     package var quotaGPUs = 64.0
     /// Minutes without a call after which an allocation ends, with decimals; 0: never.
     package var idleMinutes = 0.0
+    /// How much of the disk images of modules may take, so that clients need not send them again; 0: none.
+    package var moduleCacheMebibytes = 2048
     /// The servers of the pool, as clients reach them: `host` or `host:port`.
     ///
     /// Clients that know one learn the others.
@@ -37,6 +39,8 @@ package struct PoolSettings: Sendable, Equatable, Codable {
 
     package static let serversMax = 10_000
     package static let idleMinutesMax = 7.0 * 24 * 60
+    /// 1 TiB.
+    package static let moduleCacheMebibytesMax = 1 << 20
 
     package init() {}
 
@@ -58,6 +62,11 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         for server in servers where ServerAddress(server) == nil {
             throw Malformed(description: "'\(server)' in servers is not an address such as 10.0.0.7:56001")
         }
+        guard (0...PoolSettings.moduleCacheMebibytesMax).contains(moduleCacheMebibytes) else {
+            throw Malformed(
+                description: "module_cache_mib is \(moduleCacheMebibytes); it must be 0 to "
+                    + "\(PoolSettings.moduleCacheMebibytesMax)")
+        }
         for (name, quota, minutes) in [("", quotaGPUs, idleMinutes)]
             + clients.map({ (" of client \($0.key)", $0.value.quotaGPUs ?? 0, $0.value.idleMinutes ?? 0) })
         {
@@ -77,6 +86,8 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         acceptsRequests = try values.decodeIfPresent(Bool.self, forKey: .acceptsRequests) ?? acceptsRequests
         quotaGPUs = try values.decodeIfPresent(Double.self, forKey: .quotaGPUs) ?? quotaGPUs
         idleMinutes = try values.decodeIfPresent(Double.self, forKey: .idleMinutes) ?? idleMinutes
+        moduleCacheMebibytes =
+            try values.decodeIfPresent(Int.self, forKey: .moduleCacheMebibytes) ?? moduleCacheMebibytes
         servers = try values.decodeIfPresent([String].self, forKey: .servers) ?? servers
         clients = try values.decodeIfPresent([String: Client].self, forKey: .clients) ?? clients
     }
@@ -86,6 +97,7 @@ package struct PoolSettings: Sendable, Equatable, Codable {
         case acceptsRequests = "accept_requests"
         case quotaGPUs = "quota_gpus"
         case idleMinutes = "idle_minutes"
+        case moduleCacheMebibytes = "module_cache_mib"
     }
 
     package func quotaGPUs(of client: String) -> Double { clients[client]?.quotaGPUs ?? quotaGPUs }

@@ -50,6 +50,12 @@ package struct DeviceDescription: Sendable, Equatable {
         return "GPU-" + digits.indices.map { ([4, 6, 8, 10].contains($0) ? "-" : "") + digits[$0] }.joined()
     }
 
+    /// How the UUID of a software GPU begins; the last byte is its number.
+    package static let softwareUUIDPrefix = Array("bitfusion-soft-".utf8)
+
+    /// Whether it is a software GPU, which executes PTX and no machine code.
+    package var isSoftware: Bool { uuid.starts(with: Self.softwareUUIDPrefix) }
+
     package subscript(attribute: CUdevice_attribute) -> Int32 {
         let number = Int(attribute.rawValue)
         return attributes.indices.contains(number) ? attributes[number] : 0

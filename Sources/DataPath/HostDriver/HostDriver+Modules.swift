@@ -31,17 +31,39 @@ extension HostDriver {
     ) throws(CUDAError) -> ModuleHandle {
         guard let function = more.cuModuleLoadDataEx else { throw .notSupported }
         try makeCurrent(context)
-        // PTX is text that ends with a NUL, which need not have travelled.
-        let bytes = image.withUnsafeBytes { Array($0) + [0] }
-        try ImageExtent.check(bytes)
         var made: UInt64 = 0
         var code = CUDA_SUCCESS
-        log = withJITOptions(options) { count, names, values in
-            code = bytes.withUnsafeBytes { function(&made, $0.baseAddress, count, names, values) }
+        try withTerminatedImage(image) { bytes throws(CUDAError) in
+            try ImageExtent.check(bytes)
+            log = withJITOptions(options) { count, names, values in
+                code = function(&made, bytes.baseAddress, count, names, values)
+            }
         }
         try check(code)
         return ModuleHandle(bits: made)
     }
+
+    /// Calls `body` with an image as CUDA's loaders want it: aligned, and text with a NUL behind it, which need not
+    /// have travelled.
+    ///
+    /// A binary image that lies well is not copied; it may have hundreds of MB.
+    private func withTerminatedImage(
+        _ image: RawSpan, _ body: (UnsafeRawBufferPointer) throws(CUDAError) -> Void
+    ) throws(CUDAError) {
+        try image.withUnsafeBytes { bytes throws(CUDAError) in
+            let isAligned = UInt(bitPattern: bytes.baseAddress) % UInt(Self.imageAlignment) == 0
+            if isAligned, ImageExtent.isBinary(bytes) { return try body(bytes) }
+            let copy = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: bytes.count + 1, alignment: Self.imageAlignment)
+            defer { copy.deallocate() }
+            copy.copyMemory(from: bytes)
+            copy[bytes.count] = 0
+            try body(UnsafeRawBufferPointer(copy))
+        }
+    }
+
+    /// As compilers align fat binaries.
+    private static var imageAlignment: Int { 8 }
 
     package func cuLinkComplete(
         _ context: ContextHandle, inputs: [LinkInput], options: [JITOption], log: inout JITLog

@@ -10,24 +10,32 @@ import Driver
 enum ImageExtent {
     /// Throws CUDA_ERROR_INVALID_IMAGE for an image that claims more bytes than it has, or holds addresses of its
     /// sender.
-    static func check(_ bytes: [UInt8]) throws(CUDAError) {
+    static func check(_ bytes: UnsafeRawBufferPointer) throws(CUDAError) {
         guard bytes.count >= 4 else { return }
         switch number(bytes, 0, 4) {
-        case 0xba55_ed50:
+        case container:
             guard bytes.count >= 16 else { throw .invalidImage }
             let (end, overflow) = number(bytes, 6, 2).addingReportingOverflow(number(bytes, 8, 8))
             guard !overflow, end <= UInt64(bytes.count) else { throw .invalidImage }
         case 0x4662_43b1:
             // A wrapper is a pair of pointers.
             throw .invalidImage
-        case 0x464c_457f:
+        case elf:
             try checkELF(bytes)
         default:
             return
         }
     }
 
-    private static func checkELF(_ bytes: [UInt8]) throws(CUDAError) {
+    private static let container: UInt64 = 0xba55_ed50
+    private static let elf: UInt64 = 0x464c_457f
+
+    /// Whether it is a container or an ELF file: those say themselves where they end.
+    static func isBinary(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count >= 4 && [container, elf].contains(number(bytes, 0, 4))
+    }
+
+    private static func checkELF(_ bytes: UnsafeRawBufferPointer) throws(CUDAError) {
         guard bytes.count >= 64 else { throw .invalidImage }
         let table = number(bytes, 40, 8)
         let entryBytes = number(bytes, 58, 2)
@@ -44,7 +52,7 @@ enum ImageExtent {
         }
     }
 
-    private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64 {
+    private static func number(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ count: Int) -> UInt64 {
         bytes[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
     }
 }

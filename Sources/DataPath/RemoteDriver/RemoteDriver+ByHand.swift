@@ -2,6 +2,7 @@
 package import CCUDA
 import CSystem
 package import Driver
+import ProgramImage
 import Synchronization
 import Wire
 
@@ -175,30 +176,16 @@ extension RemoteDriver {
     }
 }
 
-// Images.
+// The linker.
 
 extension RemoteDriver {
-    package func cuModuleLoadDataEx(
-        _ context: ContextHandle, image: RawSpan, options: [JITOption], log: inout JITLog
-    ) throws(CUDAError) -> ModuleHandle {
-        guard image.byteCount <= Limits.frameBytesMax - (1 << 20) else { throw .invalidImage }
-        let made = newHandle()
-        var payload = PayloadWriter()
-        payload.write(made)
-        payload.write(options)
-        let (status, reply) = try image.withUnsafeBytes { block throws(CUDAError) in
-            try callWithBlock(.cuModuleLoadDataEx, context, byteCount: payload.bytes.count, block: block) { frame in
-                payload.bytes.withUnsafeBytes { frame.write(bytes: $0) }
-            }
-        }
-        log = try reply.decode { reader throws(WireError) in try reader.readJITLog() }
-        try check(status)
-        return ModuleHandle(bits: made)
-    }
-
     package func cuLinkComplete(
         _ context: ContextHandle, inputs: [LinkInput], options: [JITOption], log: inout JITLog
     ) throws(CUDAError) -> [UInt8] {
+        let isPTX = { (input: LinkInput) in input.type == CU_JIT_INPUT_PTX.rawValue }
+        if images.selection.compilation == .never, inputs.contains(where: isPTX) {
+            throw CUDAError(CUDA_ERROR_JIT_COMPILATION_DISABLED)
+        }
         var payload = PayloadWriter()
         payload.write(options)
         payload.write(inputs)

@@ -3,6 +3,7 @@ import CCallTrace
 import CSystem
 import Driver
 import Glibc
+import ProgramImage
 package import Transport
 import Wire
 
@@ -40,7 +41,7 @@ extension RemoteDriver {
         guard hello.bytes.withUnsafeBytes({ connection.write($0) }) else {
             throw ConnectionFailure("\(endpoint) closed the connection: \(errorText(errno))")
         }
-        let (description, offer) = try readReply(connection, endpoint, mayOffer: transport != .tcp)
+        let (description, abilities, offer) = try readReply(connection, endpoint, mayOffer: transport != .tcp)
         let settled = if let offer { try Connection.settle(connection, offer) } else { connection }
         if transport == .sharedMemory && settled.shared == nil {
             throw ConnectionFailure(
@@ -48,7 +49,10 @@ extension RemoteDriver {
                     + "in another network namespace")
         }
         settled.setReadTimeout(seconds: 0)
-        return RemoteDriver(settled, description, server: endpoint.description)
+        let images = ImagePolicy(
+            abilities: abilities, selection: CodeSelection(description, compilation: .ofProcess()),
+            mayBeKept: environment("CUDA_CACHE_DISABLE").flatMap { Int($0) } ?? 0 == 0)
+        return RemoteDriver(settled, description, server: endpoint.description, images: images)
     }
 
     /// A worker that has to start its driver first may take this long.
@@ -56,7 +60,7 @@ extension RemoteDriver {
 
     private static func readReply(
         _ connection: Connection, _ endpoint: Endpoint, mayOffer: Bool
-    ) throws(ConnectionFailure) -> (DriverDescription, SharedMemoryOffer?) {
+    ) throws(ConnectionFailure) -> (DriverDescription, ImageAbilities, SharedMemoryOffer?) {
         var header = [UInt8](repeating: 0, count: HelloReply.headerByteCount)
         guard header.withUnsafeMutableBytes({ connection.readExactly($0) }) else {
             throw ConnectionFailure("\(endpoint) did not answer: is it the data port of a bitfusion server?")
@@ -79,7 +83,9 @@ extension RemoteDriver {
         var reader = WireReader(body.span.bytes)
         do throws(WireError) {
             let description = try reader.readDriverDescription()
-            return (description, mayOffer && reader.byteCount > 0 ? try reader.readSharedMemoryOffer() : nil)
+            let abilities = ImageAbilities(rawValue: try reader.read(UInt8.self))
+            let offer = mayOffer && reader.byteCount > 0 ? try reader.readSharedMemoryOffer() : nil
+            return (description, abilities, offer)
         } catch {
             throw ConnectionFailure(
                 "\(endpoint) described its GPUs in a way that this version does not understand: \(error)")

@@ -3,6 +3,7 @@ import CCUDA
 import CSystem
 package import Driver
 import Glibc
+import ProgramImage
 import Synchronization
 package import Transport
 import Wire
@@ -17,6 +18,9 @@ package final class RemoteDriver: Driver {
     private let connection: Connection
     private let description: DriverDescription
     private let nextHandle = Atomic<UInt64>(1)
+    let images: ImagePolicy
+    /// Held while the parts of an image are sent.
+    let imageBeingSent = Mutex(())
     let hostFunctions = Mutex(HostFunctions())
     /// Host functions that have not returned; while there are any, posted calls are counted.
     let hostFunctionsDue = Atomic<Int>(0)
@@ -24,9 +28,15 @@ package final class RemoteDriver: Driver {
     let primaryContexts = Mutex<[Int32: (context: ContextHandle, retains: Int)]>([:])
 
     /// Takes over a connection on which the server has accepted the hello.
-    package init(_ connection: Connection, _ description: DriverDescription, server: String) {
+    package init(
+        _ connection: Connection, _ description: DriverDescription, server: String, images: ImagePolicy? = nil
+    ) {
         self.connection = connection
         self.description = description
+        self.images =
+            images
+            ?? ImagePolicy(
+                abilities: [], selection: CodeSelection(description, compilation: .asNeeded), mayBeKept: false)
         let replies = ReplyReader(connection)
         self.replies = replies
         stream = CommandStream(connection, whileBlocked: { replies.deliverWaiting() })
@@ -44,6 +54,10 @@ package final class RemoteDriver: Driver {
 
     /// The bytes of a copy that travel in one frame.
     var copyFrameBytes: Int { connection.copyFrameBytes }
+
+    /// Bytes that the network has still to take; nil through shared memory.
+    var queuedBytes: Int? { connection.queuedBytes }
+    var isSharingMemory: Bool { connection.shared != nil }
 
     /// The number of a handle that is being made.
     func newHandle() -> UInt64 { nextHandle.add(1, ordering: .relaxed).oldValue }

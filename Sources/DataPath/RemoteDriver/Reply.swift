@@ -37,6 +37,8 @@ struct Reply {
         }
     }
 
+    var isEmpty: Bool { byteCount == 0 }
+
     /// The next value.
     ///
     /// A reply that is too short reads as zeros: the server is ours, of the same version.

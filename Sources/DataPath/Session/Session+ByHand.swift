@@ -62,26 +62,6 @@ extension Session {
         }
     }
 
-    func perform_cuModuleLoadDataEx(
-        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
-    ) throws {
-        let made = try request.read(UInt64.self)
-        let options = try request.readJITOptions()
-        let image = try request.readBlock()
-        var log = JITLog()
-        let context = try contexts.driverHandle(frame.context)
-        do throws(CUDAError) {
-            let module = try driver.cuModuleLoadDataEx(context, image: image, options: options, log: &log)
-            reply.write(log)
-            do { try modules.insert(made, module) } catch { throw CUDAError.invalidHandle }
-        } catch {
-            // The log tells what is wrong with the image.
-            reply.removeAll()
-            reply.write(log)
-            throw error
-        }
-    }
-
     func perform_cuLinkComplete(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {

@@ -4,6 +4,7 @@ import CCUDA
 import CSystem
 package import Driver
 import Glibc
+package import ModuleCache
 package import Transport
 import Wire
 
@@ -26,6 +27,10 @@ package final class Session {
     let slot: LedgerSlot?
     /// What the ledger has been told last: whether the GPU may be working.
     var isMarkedRunning = false
+    /// Where images of modules are kept for later sessions; nil where they are not.
+    let cache: ModuleCache?
+    /// The image whose parts are arriving.
+    var incomingImage: IncomingImage?
     /// Text that kernels print, taken by whoever runs the session.
     private let outputs: [(source: any OutputSource, kind: ReplyHeader.Kind)]
 
@@ -93,12 +98,14 @@ package final class Session {
     private static let outputBytesMax = 64 << 10
 
     package init(
-        _ connection: Connection, driver: any Driver, slot: LedgerSlot? = nil, lookSeconds: Int = Session.lookSeconds,
-        standardOutput: (any OutputSource)? = nil, standardError: (any OutputSource)? = nil
+        _ connection: Connection, driver: any Driver, slot: LedgerSlot? = nil, cache: ModuleCache? = nil,
+        lookSeconds: Int = Session.lookSeconds, standardOutput: (any OutputSource)? = nil,
+        standardError: (any OutputSource)? = nil
     ) {
         self.connection = connection
         self.driver = driver
         self.slot = slot
+        self.cache = cache
         connection.setReadTimeout(seconds: lookSeconds)
         outputs = [(standardOutput, .output), (standardError, ReplyHeader.Kind.errorOutput)].compactMap {
             source, kind in

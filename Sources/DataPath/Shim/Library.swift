@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Driver
+import ProgramImage
 import Synchronization
 
 /// A library: an image that is loaded into each context at the first need of it there.
@@ -21,19 +22,26 @@ final class Library: Sendable {
     private let imageBytes: Int
     private let ownsImage: Bool
 
-    /// Keeps a copy of the image, unless the application promised to preserve it.
-    init(bits: UInt64, image: UnsafeRawBufferPointer, isPreserved: Bool, options: [JITOption]) {
+    /// Keeps a copy of the image, unless the application promised to preserve it: of a fat binary only what the devices
+    /// can use.
+    init(
+        bits: UInt64, image: UnsafeRawBufferPointer, isPreserved: Bool, options: [JITOption], selection: CodeSelection
+    ) {
         self.bits = bits
         self.options = options
-        imageBytes = image.count
         ownsImage = !isPreserved
-        if isPreserved {
+        guard !isPreserved else {
+            imageBytes = image.count
             imageAddress = UInt(bitPattern: image.baseAddress)
-        } else {
-            let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: image.count, alignment: 16)
-            copy.copyMemory(from: image)
-            imageAddress = UInt(bitPattern: copy.baseAddress)
+            return
         }
+        var log = JITLog()
+        // Where nothing fits, the load says so.
+        let selected = (try? SelectedImage(image, selection, log: &log)) ?? SelectedImage(whole: image)
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: selected.byteCount, alignment: 16)
+        selected.copy(to: copy)
+        imageBytes = copy.count
+        imageAddress = UInt(bitPattern: copy.baseAddress)
     }
 
     deinit {

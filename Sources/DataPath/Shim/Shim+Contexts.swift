@@ -19,6 +19,7 @@ extension Shim {
         }
         context.activate(handle)
         ThreadState.current.pointee.contexts.append(context)
+        loadLibraries(into: context)
         try write(handle: context.bits, to: pctx)
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import ProgramImage
 import Synchronization
 
 /// Libraries and kernels, built on modules and functions: the driver knows only those.
@@ -200,6 +201,14 @@ extension Shim {
         }
     }
 
+    /// With CUDA_MODULE_LOADING=EAGER a new context has the code of all libraries from its beginning.
+    ///
+    /// What does not load there says so when it is used.
+    func loadLibraries(into context: Context) {
+        guard loadsModulesEagerly, let active = try? ActiveContext(context) else { return }
+        for library in libraries.all { _ = try? module(of: library, in: active) }
+    }
+
     /// The function of a kernel in a context.
     func function(of kernel: Kernel, in active: ActiveContext) throws(CUDAError) -> Function {
         let known = kernel.functions.withLock { functions in functions.first { $0.context === active.context } }
@@ -221,17 +230,23 @@ extension Shim {
     /// An image that the application does not promise to preserve comes from a compiler at run time: it is loaded at
     /// once where a context is current, so that errors and logs come from the call that the application expects to
     /// fail.
+    ///
+    /// With CUDA_MODULE_LOADING=EAGER every image is, in all contexts.
     private func makeLibrary(
         _ image: UnsafeRawBufferPointer, isPreserved: Bool, _ options: JITOptions
     ) throws(CUDAError) -> Library {
         let library = try libraries.insert { bits in
-            Library(bits: bits, image: image, isPreserved: isPreserved, options: options.numbers)
-        }
-        guard !isPreserved, let current = currentContext, let active = try? ActiveContext(current) else {
-            return library
+            Library(
+                bits: bits, image: image, isPreserved: isPreserved, options: options.numbers, selection: codeSelection)
         }
         do throws(CUDAError) {
-            _ = try module(of: library, in: active, options)
+            if loadsModulesEagerly {
+                for active in contexts.all.compactMap({ try? ActiveContext($0) }) {
+                    _ = try module(of: library, in: active, options)
+                }
+            } else if !isPreserved, let current = currentContext, let active = try? ActiveContext(current) {
+                _ = try module(of: library, in: active, options)
+            }
         } catch {
             libraries.remove(library.bits)
             throw error

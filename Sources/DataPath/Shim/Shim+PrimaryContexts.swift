@@ -8,12 +8,14 @@ extension Shim {
     func cuDevicePrimaryCtxRetain(_ pctx: UnsafeMutablePointer<OpaquePointer?>?, _ dev: CUdevice) throws(CUDAError) {
         let context = try primary(dev)
         guard pctx != nil else { throw .invalidValue }
-        try context.device.primaryRetains.withLock { retains throws(CUDAError) in
+        let isFirst = try context.device.primaryRetains.withLock { retains throws(CUDAError) in
             if retains == 0 {
                 context.activate(try driver.cuDevicePrimaryCtxRetain(dev: context.device.driverOrdinal))
             }
             retains += 1
+            return retains == 1
         }
+        if isFirst { loadLibraries(into: context) }
         try write(handle: context.bits, to: pctx)
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import ProgramImage
 import Synchronization
 
 /// Everything between the exported C functions and a ``Driver``: it answers what it knows, keeps the application's
@@ -12,6 +13,10 @@ final class Shim: Sendable {
     let driver: any Driver & AnyObject
     let description: DriverDescription
     let isLaunchBlocking: Bool
+    /// CUDA_MODULE_LOADING=EAGER: libraries are loaded into contexts before anything of them is needed.
+    let loadsModulesEagerly: Bool
+    /// What of a fat binary the devices can use.
+    let codeSelection: CodeSelection
     /// The devices that the application sees, by its ordinals.
     let devices: [Device]
     /// The primary context of each device, by the application's ordinals.
@@ -61,6 +66,8 @@ final class Shim: Sendable {
         driver = source.driver
         self.description = description
         isLaunchBlocking = environment.isLaunchBlocking
+        loadsModulesEagerly = environment.loadsModulesEagerly
+        codeSelection = CodeSelection(description, compilation: .ofProcess())
         devices = visibleDevices(
             description.devices, environment.visibleDevices, order: environment.deviceOrder)
         memory = AddressMap(reservesAddresses: source.hasRemoteMemory)

@@ -191,6 +191,15 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
+    /// Bytes that have been written and the network has not taken yet.
+    ///
+    /// nil where that cannot be told, as in shared memory.
+    package var queuedBytes: Int? {
+        guard shared == nil else { return nil }
+        let count = csystem_queued_bytes(descriptor)
+        return count < 0 ? nil : count
+    }
+
     /// Lets a write that the peer does not take call its `whileBlocked` about every so many milliseconds.
     package func setWriteTimeout(milliseconds: Int) {
         var time = timeval(tv_sec: 0, tv_usec: milliseconds * 1000)

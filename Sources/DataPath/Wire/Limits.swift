@@ -2,10 +2,17 @@
 
 /// What one peer can make the other hold, and why as much.
 package enum Limits {
-    /// The largest frame: the image of a module.
+    /// The largest frame: what is to be linked.
     ///
     /// Copies travel in frames of ``copyFrameBytes``.
     package static let frameBytesMax = 1 << 30
+    /// The largest image of a module.
+    package static let imageBytesMax = 1 << 30
+    /// Images are cut into parts of at most this many bytes.
+    package static let imagePartBytesMax = 1 << 20
+    /// From this size on a server keeps images, and a client asks for them before it sends them: smaller ones are sent
+    /// in the time of the question.
+    package static let keptImageBytesMin = 64 << 10
     /// Copies are cut into frames of this many bytes: few enough to stay in a core's cache between the socket and the
     /// driver, enough that a system call moves much.
     package static let copyFrameBytes = 512 << 10

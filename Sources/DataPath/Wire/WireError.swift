@@ -13,6 +13,7 @@ package enum WireError: Error, Equatable, Sendable, CustomStringConvertible {
     case handleInUse(UInt64)
     case tooManyHandles(limit: Int)
     case notText
+    case malformedImage
 
     package var description: String {
         switch self {
@@ -25,6 +26,7 @@ package enum WireError: Error, Equatable, Sendable, CustomStringConvertible {
         case .handleInUse(let number): "handle \(number) is in use"
         case .tooManyHandles(let limit): "more than \(limit) handles"
         case .notText: "a text is not UTF-8"
+        case .malformedImage: "the parts of an image do not make it up"
         }
     }
 }

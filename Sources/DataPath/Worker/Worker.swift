@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package import AllocationLedger
 import CSystem
+import Content
 import Driver
 import Glibc
 package import HostDriver
 import HostManagement
+import ModuleCache
 import PartitionedDriver
 import Session
 import Synchronization
@@ -19,11 +21,14 @@ package struct WorkerConfiguration: Sendable {
     package var devices: [Int]
     /// Where what it uses is counted, and how much that may be.
     package var slot: LedgerSlot
+    /// Where images of modules are kept; nil where they are not.
+    package var cache: CachePlace?
 
-    package init(driverPath: String, devices: [Int], slot: LedgerSlot) {
+    package init(driverPath: String, devices: [Int], slot: LedgerSlot, cache: CachePlace? = nil) {
         self.driverPath = driverPath
         self.devices = devices
         self.slot = slot
+        self.cache = cache
     }
 }
 
@@ -38,6 +43,9 @@ package enum Worker {
     /// No context is made: on a real GPU one costs hundreds of MB.
     package static func prepare(driverPath: String) throws(DriverLoadFailure) {
         let driver = try HostDriver(path: driverPath)
+        // Loaded now, so that no application waits for them.
+        _ = ContentHasher.isAvailable
+        _ = Zstandard.ofMachine
         prepared.withLock { $0 = (driverPath, driver) }
     }
 
@@ -60,10 +68,16 @@ package enum Worker {
         if hello.purpose == .management { return manage(connection, host, hello, configuration) }
         configuration.slot.setClient(processID: hello.processID, name: hello.programName)
         let driver = PartitionedDriver(host, devices: configuration.devices, slot: configuration.slot)
+        let cache = configuration.cache.flatMap { place in
+            openCache(place) { log.write("worker \(getpid()): \($0)\n") }
+        }
         let sharing = hello.canShareMemory && connection.isLocal ? SharedMemoryHost() : nil
         do {
             var body = PayloadWriter()
             body.write(try driver.describe())
+            var abilities: ImageAbilities = cache == nil ? [] : .keepsImages
+            if Zstandard.ofMachine != nil { abilities.insert(.readsZstandard) }
+            body.write(abilities.rawValue)
             if let sharing { body.write(sharing.offer) }
             let reply = HelloReply(status: .accepted, body: body.bytes).bytes
             guard reply.withUnsafeBytes({ connection.write($0) }) else { return 1 }
@@ -74,14 +88,24 @@ package enum Worker {
         // A client that goes away without choosing is gone.
         guard let settled = sharing == nil ? connection : sharing?.settle(connection) else { return 0 }
         let session = Session(
-            settled, driver: driver, slot: configuration.slot, standardOutput: CapturedOutput(of: 1),
-            standardError: CapturedOutput(of: 2))
+            settled, driver: driver, slot: configuration.slot, cache: cache,
+            standardOutput: CapturedOutput(of: 1), standardError: CapturedOutput(of: 2))
         let end = session.run()
         switch end {
         case .clientClosed: return 0
         case .connectionLost(let reason), .protocolBroken(let reason):
             log.write("worker \(getpid()) of client process \(hello.processID): \(reason)\n")
             return 1
+        }
+    }
+
+    /// The cache, if it can be used.
+    private static func openCache(
+        _ place: CachePlace, report: @escaping (String) -> Void
+    ) -> ModuleCache? {
+        do throws(CacheFailure) { return try place.open(report: report) } catch {
+            report("no module cache: \(error.description)")
+            return nil
         }
     }
 

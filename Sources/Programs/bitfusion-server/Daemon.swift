@@ -5,6 +5,7 @@ import Manager
 import Pool
 import Threads
 import Wire
+import Worker
 
 /// The daemon of a GPU server: resource scheduler and dispatcher.
 struct Daemon {
@@ -19,7 +20,7 @@ struct Daemon {
     func run() throws {
         signal(SIGPIPE, SIG_IGN)
         raiseDescriptorLimit()
-        let choice = try DriverChoice(driver: options.driver, softGPU: options.softGPU)
+        let choice = try DriverChoice(driver: options.driver, softGPU: options.softGPU, dataFolder: folder)
         guard makeDataFolder() else {
             throw failure(78, "cannot use the data folder \(folder): \(String(cString: strerror(errno)))")
         }
@@ -48,13 +49,16 @@ struct Daemon {
         let service = Service(
             choice: choice, inventory: inventory, dispatcherPort: dispatcherListener.port,
             settings: try settings.read(), dataFolder: folder)
+        service.dispatcher.keepImages(in: moduleCache(service.settings))
         service.dispatcher.serve(at: dispatcherListener)
         service.scheduler.serve(at: schedulerListener)
         service.keepTime()
         announce(inventory, choice, schedulerListener.port, dispatcherListener.port)
         var received = signals.wait()
         while received == SIGHUP {
-            service.scheduler.apply(settings)
+            if let applied = service.scheduler.apply(settings) {
+                service.dispatcher.keepImages(in: moduleCache(applied))
+            }
             received = signals.wait()
         }
         print("Ending (\(received == SIGINT ? "Ctrl-C" : "signal \(received)")).")
@@ -64,6 +68,15 @@ struct Daemon {
         service.scheduler.stop()
         service.dispatcher.stop()
         service.sampler.stop()
+    }
+
+    /// Where workers keep images of modules; nil when they shall not, or cannot, which is said.
+    private func moduleCache(_ settings: PoolSettings) -> CachePlace? {
+        guard settings.moduleCacheMebibytes > 0 else { return nil }
+        let place = CachePlace(folder: folder + "/modules", mebibytes: settings.moduleCacheMebibytes)
+        guard let problem = place.problem else { return place }
+        writeError("bitfusion: no module cache, so that clients send their code each time: \(problem)\n")
+        return nil
     }
 
     private var settings: SettingsFile { SettingsFile(path: folder + "/settings.json") }
@@ -113,10 +126,12 @@ private struct Service {
     let scheduler: ResourceScheduler
     let dispatcher: Dispatcher
     let sampler: ManagementSampler
+    let settings: PoolSettings
 
     init(
         choice: DriverChoice, inventory: Inventory, dispatcherPort: Int, settings: PoolSettings, dataFolder: String
     ) {
+        self.settings = settings
         let admissions = Admissions(choice, inventory)
         dispatcher = Dispatcher(driver: choice) { admissions.admit($0) }
         sampler = ManagementSampler(driver: choice)

@@ -54,11 +54,13 @@ enum DaemonHelp {
     static let files = """
         FILES in the data folder
           manager.json    the ports that it listens at, and its process
+          modules/        code that clients have sent, so that the next one need not
           settings.json   read at the start and on SIGHUP; what is absent has its default:
             {
               "accept_requests": true,   false: running allocations go on, new ones go elsewhere
               "quota_gpus": 64,          the most GPUs a client may have; parts count as shares
               "idle_minutes": 0,         unused GPUs are released after so long; 0: never
+              "module_cache_mib": 2048,  the disk that clients' code may take in modules/; 0: none
               "servers": ["10.0.0.8"],   the servers of the pool; clients that know one learn them all
               "clients": {"10.0.0.9": {"quota_gpus": 3.5, "idle_minutes": 10}}
             }

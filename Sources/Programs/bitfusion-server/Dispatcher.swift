@@ -7,6 +7,7 @@ import Scheduling
 import Synchronization
 import Threads
 import Wire
+import Worker
 
 /// Gives every application that connects a worker process of its own.
 ///
@@ -44,6 +45,7 @@ final class Dispatcher: AllocationRunner {
 
     private let state = Mutex(State())
     private let stock: WorkerStock
+    private let cache = Mutex<CachePlace?>(nil)
     private let admit: @Sendable (Ticket) -> Admission?
 
     /// Starts nothing yet; `admit` finds what a ticket is good for, nil when it is not known.
@@ -51,6 +53,9 @@ final class Dispatcher: AllocationRunner {
         self.admit = admit
         stock = WorkerStock(driver: driver)
     }
+
+    /// Tells workers that serve from now on where images of modules are kept; nil: nowhere.
+    func keepImages(in place: CachePlace?) { cache.withLock { $0 = place } }
 
     func serve(at listener: Listener) {
         stock.start()
@@ -99,7 +104,8 @@ final class Dispatcher: AllocationRunner {
             end(allocation: admission.allocation)
             return refuse(socket, .unknownTicket, "the allocation has ended")
         }
-        let assignment = WorkerAssignment(devices: admission.devices, slot: place.slot, hello: bytes)
+        let assignment = WorkerAssignment(
+            devices: admission.devices, slot: place.slot, hello: bytes, cache: cache.withLock { $0 })
         if !assignment.send(socket, place.ledger, to: worker.control) {
             refuse(socket, .noWorker, "the worker process ended before it could serve")
         }

@@ -14,11 +14,13 @@ struct DriverChoice {
     let softGPU: String?
     /// Where the processes that drive software GPUs say what they do on them, for their management library.
     private let board: UsageBoard?
+    /// Where NVIDIA's driver keeps what it has compiled from PTX, when the daemon's environment does not say.
+    private let compiledCodeFolder: String?
 
     /// Throws when the specification of the software GPUs is none.
     ///
     /// What is possible, the driver knows.
-    init(driver: String?, softGPU: String?) throws {
+    init(driver: String?, softGPU: String?, dataFolder: String? = nil) throws {
         if let softGPU {
             let sizes = softGPU.prefix { $0 != "," }.split(separator: "x", omittingEmptySubsequences: false)
             guard sizes.count == 2, sizes.allSatisfy({ UInt($0) != nil }) else {
@@ -27,6 +29,7 @@ struct DriverChoice {
             }
         }
         self.softGPU = softGPU
+        compiledCodeFolder = softGPU == nil ? dataFolder.map { $0 + "/ComputeCache" } : nil
         board = softGPU == nil ? nil : UsageBoard()
         path = driver ?? (softGPU == nil ? "libcuda.so.1" : InstalledFiles.libraryFolder + "/soft/libcuda.so.1")
     }
@@ -38,6 +41,9 @@ struct DriverChoice {
         if environment["CUDA_DEVICE_ORDER"] == nil { environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID" }
         if let softGPU { environment["BITFUSION_SOFT_GPU"] = softGPU }
         if let board { environment[UsageBoard.variable] = board.path }
+        if let compiledCodeFolder, environment["CUDA_CACHE_PATH"] == nil {
+            environment["CUDA_CACHE_PATH"] = compiledCodeFolder
+        }
         return environment
     }
 

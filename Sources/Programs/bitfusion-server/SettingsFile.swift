@@ -46,14 +46,17 @@ struct SettingsFile {
 }
 
 extension ResourceScheduler {
-    /// Applies the file as it is now; one that is wrong changes nothing.
-    func apply(_ file: SettingsFile) {
+    /// Applies the file as it is now and returns what it says; one that is wrong changes nothing.
+    func apply(_ file: SettingsFile) -> PoolSettings? {
+        defer { fflush(nil) }
         do {
-            apply(try file.load())
+            let settings = try file.load()
+            apply(settings)
             print("Settings read again.")
+            return settings
         } catch {
             writeError("bitfusion: the settings stay as they are: \(error)\n")
+            return nil
         }
-        fflush(nil)
     }
 }

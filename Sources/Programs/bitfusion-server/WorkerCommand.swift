@@ -42,7 +42,9 @@ struct WorkerCommand: ParsableCommand {
         }
         let status = Worker.serve(
             connection: received.socket, hello: hello,
-            configuration: WorkerConfiguration(driverPath: driver, devices: received.assignment.devices, slot: slot))
+            configuration: WorkerConfiguration(
+                driverPath: driver, devices: received.assignment.devices, slot: slot,
+                cache: received.assignment.cache))
         // The driver's exit handlers have nothing to save, and the kernel frees faster.
         _exit(status)
     }
@@ -56,6 +58,8 @@ struct WorkerAssignment: Codable {
     var slot: Int
     /// The bytes that the application has sent first.
     var hello: [UInt8]
+    /// Where images of modules are kept; nil where they are not.
+    var cache: CachePlace?
 
     private static let bytesMax = 64 << 10
 

@@ -33,8 +33,7 @@ struct DeviceProfile: Sendable {
     /// 75 for 7.5.
     var capability: Int { capabilityMajor * 10 + capabilityMinor }
 
-    /// 15 letters and the ordinal.
-    var uuid: [UInt8] { Array("bitfusion-soft-".utf8) + [UInt8(truncatingIfNeeded: ordinal)] }
+    var uuid: [UInt8] { DeviceDescription.softwareUUIDPrefix + [UInt8(truncatingIfNeeded: ordinal)] }
 
     /// The value of each CUdevice_attribute by its number; those that are not listed are 0, "no" or "none".
     var attributes: [Int32] {

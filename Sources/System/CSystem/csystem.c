@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -21,6 +23,11 @@ void csystem_wait_readable(int descriptor, long nanoseconds) {
     struct pollfd poll_descriptor = {.fd = descriptor, .events = POLLIN};
     struct timespec time = {.tv_nsec = nanoseconds};
     ppoll(&poll_descriptor, 1, &time, NULL);
+}
+
+long csystem_queued_bytes(int descriptor) {
+    int count = 0;
+    return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : -1;
 }
 
 static const uintptr_t page_bytes = 4096;

@@ -114,7 +114,9 @@ private struct FrameProgram {
                 continue
             }
             let context = UInt64(byte() % 4)
-            let payload = payload(items: Int(form >> 1) % 16)
+            // Of the loads most have steps in their order, as chance hardly puts them.
+            let isLoad = call == Call.cuModuleLoadDataEx.rawValue && form & 0x40 == 0
+            let payload = isLoad ? imageStep(form >> 1) : payload(items: Int(form >> 1) % 16)
             var header = [UInt8](repeating: 0, count: FrameHeader.byteCount)
             header.withUnsafeMutableBytes { start in
                 guard let start = start.baseAddress else { return }
@@ -127,6 +129,34 @@ private struct FrameProgram {
             frames += header + payload
         }
         return frames
+    }
+
+    /// One step of loading an image, right or nearly so.
+    private mutating func imageStep(_ choice: UInt8) -> [UInt8] {
+        var payload = PayloadWriter()
+        payload.write(UInt64(byte() % 4))
+        let step = ImageStep(rawValue: choice % 4) ?? .whole
+        payload.write(step.rawValue)
+        guard step == .part else {
+            payload.write(ImageRequest(mayBeKept: choice & 4 == 0, options: []))
+            switch step {
+            case .whole: FrameProgram.image.forEach { payload.write($0) }
+            case .known:
+                let hash = take(imageHashByteCount)
+                payload.write(
+                    imageOf: Int(byte()), hash: hash + [UInt8](repeating: 0, count: imageHashByteCount - hash.count))
+            case .part, .assembled: break
+            }
+            return payload.bytes
+        }
+        let half = FrameProgram.image.count / 2
+        let isFirst = choice & 4 == 0
+        let part = isFirst ? FrameProgram.image[..<half] : FrameProgram.image[half...]
+        payload.write(UInt64(FrameProgram.image.count + Int(byte() & 1)))
+        payload.write(byte() & 1)
+        payload.write(UInt32(part.count))
+        part.forEach { payload.write($0) }
+        return payload.bytes
     }
 
     private mutating func payload(items: Int) -> [UInt8] {

@@ -20,6 +20,9 @@ static inline void csystem_print(const void *bytes, size_t count, int to_error) 
 /// Waits until a descriptor is readable, at most so many nanoseconds (less than a second).
 void csystem_wait_readable(int descriptor, long nanoseconds);
 
+/// Bytes that a socket has taken and its peer has not; negative where that is not known.
+long csystem_queued_bytes(int descriptor);
+
 /// Makes an unnamed file in memory that is closed on exec; negative when that fails.
 int csystem_memory_file(const char *name);
 
