@@ -19,13 +19,20 @@ let common: [SwiftSetting] =
 /// (exports, sockets, the host driver, device memory) are compiled without that check.
 let strict: [SwiftSetting] = common + [.strictMemorySafety()]
 
+/// Of the client's package what waits for people or the network: what it takes on the disk counts for more.
+let small: [SwiftSetting] = [.unsafeFlags(["-Osize"], .when(configuration: .release))]
+let smallModules: Set = [
+    "CallTrace", "Content", "Health", "Management", "ManagementShim", "ManagerClient", "Pool", "ProgramImage",
+    "RemoteManagement", "Threads", "TraceAnalysis", "TraceFormat",
+]
+
 enum Memory { case safe, raw }
 
 func module(_ name: String, in folder: String, _ memory: Memory, uses dependencies: [Target.Dependency] = []) -> Target
 {
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)",
-        swiftSettings: memory == .safe ? strict : common)
+        swiftSettings: (memory == .safe ? strict : common) + (smallModules.contains(name) ? small : []))
 }
 
 func tests(_ name: String, uses dependencies: [Target.Dependency]) -> Target {
@@ -162,7 +169,7 @@ let package = Package(
                 "CSystem", "Health", "ManagerClient", "Pool", "Threads", "TraceAnalysis", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            path: "Sources/Programs/bitfusion", swiftSettings: common, linkerSettings: smallProgram),
+            path: "Sources/Programs/bitfusion", swiftSettings: common + small, linkerSettings: smallProgram),
         .executableTarget(
             name: "bitfusion-server",
             dependencies: [

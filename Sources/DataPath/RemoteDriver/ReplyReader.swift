@@ -156,8 +156,8 @@ final class ReplyReader: @unchecked Sendable {
 
     /// Waits for the next host function that is due; nil when the connection is lost.
     ///
-    /// It reads only while one is enqueued: a thread that waits for its own answer would else get it from this one, which
-    /// takes a wake-up across cores.
+    /// It reads only while one is enqueued: a thread that waits for its own answer would else get it from this one,
+    /// which takes a wake-up across cores.
     func nextHostFunction() -> UInt64? {
         lock.lock()
         defer { lock.unlock() }

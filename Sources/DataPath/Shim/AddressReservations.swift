@@ -6,8 +6,8 @@ import Synchronization
 /// Address ranges of device memory that is outside this process, kept free of host memory here, so that an address
 /// alone tells what it is.
 ///
-/// Ranges are reserved in chunks, without access and without memory behind them. Those of freed memory stay reserved for
-/// a while, because drivers like to use the same addresses again.
+/// Ranges are reserved in chunks, without access and without memory behind them. Those of freed memory stay reserved
+/// for a while, because drivers like to use the same addresses again.
 final class AddressReservations: Sendable {
     /// The step in which drivers place allocations.
     static let chunkBytes: UInt64 = 2 << 20

@@ -28,9 +28,10 @@ final class SharedMemory: Sendable {
         var lanes: [UInt64: Lane] = [:]
     }
 
-    /// The stream of a context on which memory changes sides, both ways, so that what is fetched is what was last sent
-    /// even while work and host functions of other threads go on. It waits for no other stream: before the host may
-    /// change a block, all work that may use it is done.
+    /// The stream of a context on which memory changes sides, both ways.
+    ///
+    /// So what is fetched is what was last sent, even while work and host functions of other threads go on. It waits for
+    /// no other stream: before the host may change a block, all work that may use it is done.
     private struct Lane {
         let stream: StreamHandle
         /// Where work waits for what has been sent before it.
