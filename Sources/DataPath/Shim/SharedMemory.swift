@@ -30,8 +30,8 @@ final class SharedMemory: Sendable {
 
     /// The stream of a context on which memory changes sides, both ways.
     ///
-    /// So what is fetched is what was last sent, even while work and host functions of other threads go on. It waits for
-    /// no other stream: before the host may change a block, all work that may use it is done.
+    /// So what is fetched is what was last sent, even while work and host functions of other threads go on. It waits
+    /// for no other stream: before the host may change a block, all work that may use it is done.
     private struct Lane {
         let stream: StreamHandle
         /// Where work waits for what has been sent before it.
