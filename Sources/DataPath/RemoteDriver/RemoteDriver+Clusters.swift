@@ -27,17 +27,3 @@ extension RemoteDriver {
         return reply.read(Int32.self)
     }
 }
-
-extension FrameWriter {
-    /// A launch's geometry: eight 32-bit numbers.
-    mutating func write(_ shape: LaunchGeometry) {
-        write(shape.gridX)
-        write(shape.gridY)
-        write(shape.gridZ)
-        write(shape.blockX)
-        write(shape.blockY)
-        write(shape.blockZ)
-        write(shape.dynamicSharedBytes)
-        write(shape.attributeBits)
-    }
-}

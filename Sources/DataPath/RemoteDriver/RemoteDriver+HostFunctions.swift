@@ -65,7 +65,6 @@ extension RemoteDriver {
             }
         }
         // Counted before it can return.
-        hostFunctionsDue.add(1, ordering: .relaxed)
         replies.hostFunctionWillBeDue()
         do throws(CUDAError) {
             try post(.cuLaunchHostFunc, context, byteCount: 16) { frame in
@@ -107,7 +106,8 @@ extension RemoteDriver {
         case .waitsForStream:
             while hostFunctions.withLock({ $0.standing[stream]?.posted ?? 0 > Self.postedMax }) { usleep(20) }
         case .waitsForAll:
-            for _ in 0..<Self.elsewhereMilliseconds * 20 where hostFunctionsDue.load(ordering: .relaxed) > 0 {
+            for _ in 0..<Self.elsewhereMilliseconds * 20
+            where replies.enqueuedHostFunctions.load(ordering: .relaxed) > 0 {
                 usleep(50)
             }
         }
@@ -115,7 +115,6 @@ extension RemoteDriver {
 
     private func hostFunctionReturned(_ number: UInt64, _ stream: StreamHandle) {
         hostFunctions.withLock { $0.remove(number, stream) }
-        hostFunctionsDue.subtract(1, ordering: .relaxed)
         replies.hostFunctionReturned()
     }
 

@@ -22,8 +22,6 @@ package final class RemoteDriver: Driver {
     /// Held while the parts of an image are sent.
     let imageBeingSent = Mutex(())
     let hostFunctions = Mutex(HostFunctions())
-    /// Host functions that have not returned; while there are any, posted calls are counted.
-    let hostFunctionsDue = Atomic<Int>(0)
     /// The primary contexts that have been retained, by device, and how often.
     let primaryContexts = Mutex<[Int32: (context: ContextHandle, retains: Int)]>([:])
 
@@ -70,7 +68,7 @@ package final class RemoteDriver: Driver {
         _ call: Call, _ context: ContextHandle, byteCount: Int, stream target: StreamHandle? = nil,
         fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
-        if hostFunctionsDue.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
+        if replies.enqueuedHostFunctions.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
         try stream.append(
             call.rawValue, flags: [], context: context.bits, byteCount: byteCount, waits: false, register: { _ in },
             fill: fill)
@@ -81,7 +79,7 @@ package final class RemoteDriver: Driver {
         _ call: Call, _ context: ContextHandle, byteCount: Int, stream target: StreamHandle? = nil, block: RawSpan,
         fill: (inout FrameWriter) -> Void
     ) throws(CUDAError) {
-        if hostFunctionsDue.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
+        if replies.enqueuedHostFunctions.load(ordering: .relaxed) > 0, let target { waitForRoom(in: target) }
         try block.withUnsafeBytes { bytes throws(CUDAError) in
             try stream.append(
                 call.rawValue, flags: [], context: context.bits, byteCount: byteCount, block: bytes,

@@ -4,6 +4,7 @@ import CCallTrace
 import CSystem
 import Driver
 import Glibc
+import Synchronization
 import Transport
 import Wire
 
@@ -64,8 +65,10 @@ final class ReplyReader: @unchecked Sendable {
 
     /// Numbers of host functions that the server wants called, in order.
     private var dueHostFunctions: [UInt64] = []
-    /// Host functions that have been enqueued and have not returned.
-    private var enqueuedHostFunctions = 0
+    /// Host functions that have been enqueued and have not returned; while there are any, posted calls are counted.
+    ///
+    /// It changes under `lock`, and is read without.
+    let enqueuedHostFunctions = Atomic<Int>(0)
     private let hostFunctionEnqueued = Condition()
 
     /// What the server sends for the application's own output.
@@ -162,7 +165,7 @@ final class ReplyReader: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         while dueHostFunctions.isEmpty && !isBroken {
-            guard enqueuedHostFunctions > 0 else {
+            guard enqueuedHostFunctions.load(ordering: .relaxed) > 0 else {
                 hostFunctionEnqueued.wait(lock)
                 continue
             }
@@ -179,14 +182,13 @@ final class ReplyReader: @unchecked Sendable {
     /// Ends with ``hostFunctionReturned()``.
     func hostFunctionWillBeDue() {
         lock.lock()
-        enqueuedHostFunctions += 1
-        if enqueuedHostFunctions == 1 { hostFunctionEnqueued.signal() }
+        if enqueuedHostFunctions.add(1, ordering: .relaxed).oldValue == 0 { hostFunctionEnqueued.signal() }
         lock.unlock()
     }
 
     func hostFunctionReturned() {
         lock.lock()
-        enqueuedHostFunctions -= 1
+        enqueuedHostFunctions.subtract(1, ordering: .relaxed)
         lock.unlock()
     }
 

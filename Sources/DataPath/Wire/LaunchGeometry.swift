@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Driver
 
-/// A launch's geometry as it travels: eight 32-bit numbers.
-extension PayloadWriter {
-    package mutating func write(_ shape: LaunchGeometry) {
-        write(shape.gridX)
-        write(shape.gridY)
-        write(shape.gridZ)
-        write(shape.blockX)
-        write(shape.blockY)
-        write(shape.blockZ)
-        write(shape.dynamicSharedBytes)
-        write(shape.attributeBits)
+// A launch's geometry as it travels: eight 32-bit numbers.
+
+extension LaunchGeometry {
+    @inline(__always)
+    fileprivate func forEachWord(_ body: (UInt32) -> Void) {
+        body(gridX)
+        body(gridY)
+        body(gridZ)
+        body(blockX)
+        body(blockY)
+        body(blockZ)
+        body(dynamicSharedBytes)
+        body(attributeBits)
     }
+}
+
+extension PayloadWriter {
+    package mutating func write(_ shape: LaunchGeometry) { shape.forEachWord { write($0) } }
+}
+
+extension FrameWriter {
+    package mutating func write(_ shape: LaunchGeometry) { shape.forEachWord { write($0) } }
 }
 
 extension WireReader {
