@@ -4,6 +4,9 @@ import PackageDescription
 /// `scripts/fuzz` builds everything so that a fuzzer sees which way an input takes.
 let isFuzzing = Context.environment["BITFUSION_FUZZ"] != nil
 
+/// `scripts/gpu-check` packs the contracts of the drivers, for the driver of another machine.
+let isForHost = Context.environment["BITFUSION_HOST_CONTRACT"] != nil
+
 /// Every Swift target is compiled the same way: Swift 6, no warnings, imports that say what they expose.
 let common: [SwiftSetting] =
     [
@@ -203,6 +206,23 @@ let package = Package(
             ]),
     ]
 )
+
+if isForHost {
+    // The contracts alone, with another driver as their subject: the same files as in DataPathTests.
+    package.targets.removeAll { $0.name == "DataPathTests" }
+    package.products.append(.executable(name: "driver-contract", targets: ["driver-contract"]))
+    let contracts = [
+        "", "+Graphs", "+GreenContexts", "+Kernels", "+Memory", "+Pools", "+StrayHandles", "+StreamMemory", "+Streams",
+        "+Textures", "+VirtualMemory", "+Workers",
+    ]
+    package.targets.append(
+        .executableTarget(
+            name: "driver-contract",
+            dependencies: ["AllocationLedger", "CCUDA", "CSystem", "Driver", "HostDriver", "RemoteDriver", "Transport", "Wire"],
+            path: "Tests",
+            sources: ["HostContract"] + contracts.map { "DataPathTests/DriverContract\($0).swift" },
+            swiftSettings: common))
+}
 
 if isFuzzing {
     package.products.append(.executable(name: "fuzz", targets: ["Fuzz"]))

@@ -2,13 +2,13 @@
 import CCUDA
 import Driver
 import Glibc
-import SoftGPU
 import Synchronization
 import Testing
 
 /// What every ``Driver`` does, whatever is behind it.
 ///
-/// The suites `DriverContract...` run once for each subject.
+/// The suites `DriverContract...` run once for each of the `subjects`, which are the software GPU's here and the driver
+/// of a machine in Tests/HostContract.
 enum DriverContract {
     /// One driver that is put to the test.
     ///
@@ -19,11 +19,6 @@ enum DriverContract {
 
         var testDescription: String { name }
     }
-
-    static let subjects: [Subject] =
-        [
-            Subject(name: "software GPU") { try SoftGPU(SoftGPUConfiguration("2x256")) }
-        ] + overOtherDrivers
 }
 
 /// A driver with a context on its first device, and the few steps that contracts are made of.
