@@ -98,3 +98,26 @@ let virtualMemoryCalls: [DriverCall] = [
         [.made("handle", .physicalMemory), .value("shareableHandle", .shareableHandle)],
         "Imports another process's memory."),
 ]
+
+/// Pools whose memory other processes use.
+let sharedPoolCalls: [DriverCall] = [
+    DriverCall(
+        "cuMemPoolExportToShareableHandle", .waits, inContext: false, .hostByHand,
+        [.result("handle", .shareableHandle), .used("pool", .pool)],
+        "A handle by which another process imports a pool, which was made for that."),
+    DriverCall(
+        "cuMemPoolImportFromShareableHandle", .waits, inContext: false, .hostByHand,
+        [.made("pool", .pool), .value("handle", .shareableHandle)],
+        "Imports another process's pool: nothing can be allocated from it, and it is not exported again."),
+    DriverCall(
+        "cuMemPoolExportPointer", .waits, .hostByHand,
+        [.result("shareData", .shareableHandle), .value("ptr", .devicePointer)],
+        "What another process that has imported the pool needs to open an allocation of it."),
+    DriverCall(
+        "cuMemPoolImportPointer", .waits, .hostByHand,
+        [
+            .result("ptr", .devicePointer), .result("bytesize", .size), .used("pool", .pool),
+            .value("shareData", .shareableHandle),
+        ],
+        "Opens an allocation of an imported pool and tells its size; it is freed as memory of this process is."),
+]

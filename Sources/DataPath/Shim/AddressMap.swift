@@ -39,7 +39,7 @@ struct Allocation: BitwiseCopyable {
     var id: UInt64
     /// Handle of the pool it came from, or 0.
     var poolBits: UInt64 = 0
-    /// How often memory of another process has been opened.
+    /// How often memory of another process has been opened; 0 for other memory.
     var openCount = 0
     /// Flags of cuMemHostAlloc or cuMemHostRegister.
     var hostFlags: UInt32 = 0

@@ -58,6 +58,7 @@ extension Shim {
             let context = contexts[allocation.contextBits]
         else { throw .invalidValue }
         if allocation.kind == .managed { memoryAdvice.withLock { $0[allocation.id] = nil } }
+        guard endImport(allocation) else { return }
         if allocation.deviceBase != 0 { return try free(managed: allocation, try context.handle) }
         // The addresses are given up after the driver gave up the memory: until then they must stay free of host
         // memory.
@@ -103,7 +104,7 @@ extension Shim {
             memory.insert(
                 Allocation(
                     base: address, byteCount: byteCount, kind: .device, contextBits: context.bits,
-                    device: context.device.ordinal, id: nextID(), poolBits: pool?.bits ?? 0))
+                    device: (pool?.device ?? context.device).ordinal, id: nextID(), poolBits: pool?.bits ?? 0))
             return address
         }
         throw .outOfMemory

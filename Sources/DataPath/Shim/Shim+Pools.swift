@@ -19,7 +19,9 @@ extension Shim {
         _ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int, _ pool: OpaquePointer?, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try allocate(dptr, bytesize, from: try self.pool(pool), try workTarget(hStream, defaultStream))
+        let pool = try self.pool(pool)
+        guard !pool.isImported else { throw .invalidValue }
+        try allocate(dptr, bytesize, from: pool, try workTarget(hStream, defaultStream))
     }
 
     func cuMemFreeAsync(
@@ -34,6 +36,7 @@ extension Shim {
         guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind == .device else {
             throw .invalidValue
         }
+        guard endImport(allocation) else { return }
         try driver.cuMemFreeAsync(target.context, dptr: dptr, hStream: target.stream)
         memory.remove(dptr) { $0.id == allocation.id }
     }
@@ -80,7 +83,7 @@ extension Shim {
     func cuDeviceSetMemPool(_ dev: CUdevice, _ pool: OpaquePointer?) throws(CUDAError) {
         let device = try device(dev)
         let pool = try self.pool(pool)
-        guard pool.device === device else { throw .invalidValue }
+        guard pool.device === device, !pool.isImported else { throw .invalidValue }
         device.pools.withLock { $0.currentPool = pool }
     }
 
@@ -110,11 +113,15 @@ extension Shim {
         guard pool != nil, let properties = poolProps?.pointee,
             properties.allocType == CU_MEM_ALLOCATION_TYPE_PINNED
         else { throw .invalidValue }
-        guard properties.handleTypes == CU_MEM_HANDLE_TYPE_NONE, properties.location.type == CU_MEM_LOCATION_TYPE_DEVICE
-        else { throw .notSupported }
+        guard properties.location.type == CU_MEM_LOCATION_TYPE_DEVICE else { throw .notSupported }
         let device = try device(properties.location.id)
-        let handle = try driver.cuMemPoolCreate(device: device.driverOrdinal, maxSize: properties.maxSize)
-        let made = try pools.insert { bits in Pool(bits: bits, handle: handle, device: device, isDefault: false) }
+        let handleTypes = properties.handleTypes.rawValue
+        guard handleTypes & ~device.poolHandleTypes == 0 else { throw .notSupported }
+        let handle = try driver.cuMemPoolCreate(
+            device: device.driverOrdinal, handleTypes: handleTypes, maxSize: properties.maxSize)
+        let made = try pools.insert { bits in
+            Pool(bits: bits, handle: handle, device: device, handleTypes: handleTypes)
+        }
         try write(handle: made.bits, to: pool)
     }
 

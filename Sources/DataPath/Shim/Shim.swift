@@ -31,6 +31,8 @@ final class Shim: Sendable {
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<Pool>(.pool)
     let links = HandleTable<Link>(.link)
+    /// Where memory of other processes' pools is open.
+    let poolImports = Mutex<[ShareableHandle: CUdeviceptr]>([:])
     let physicalMemory = HandleTable<PhysicalMemory>(.physicalMemory)
     let virtualMemory = Mutex(VirtualMemory())
     let graphs = HandleTable<Graph>(.graph)

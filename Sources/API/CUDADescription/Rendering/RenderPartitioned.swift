@@ -24,6 +24,8 @@ package let partitionedByHand: Set<String> = [
     "cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemGetAllocationGranularity",
     "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle", "cuArray3DCreate_v2", "cuArrayDestroy",
     "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy", "cuDeviceGetDevResource", "cuGreenCtxCreate",
+    "cuMemPoolExportToShareableHandle", "cuMemPoolImportFromShareableHandle", "cuMemPoolExportPointer",
+    "cuMemPoolImportPointer",
 ]
 
 extension DriverCall {

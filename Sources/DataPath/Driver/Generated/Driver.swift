@@ -151,8 +151,8 @@ package protocol Driver: Sendable {
     /// Allocates from a pool, in the order of the stream.
     func cuMemAllocFromPoolAsync(_ context: ContextHandle, bytesize: Int, pool: MemoryPoolHandle, hStream: StreamHandle) throws(CUDAError) -> CUdeviceptr
 
-    /// Makes a pool of a device's memory; `maxSize` in bytes, 0 for no limit of its own.
-    func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle
+    /// Makes a pool of a device's memory, which other processes import if it has handle types; `maxSize` in bytes, 0 for no limit of its own.
+    func cuMemPoolCreate(device: Int32, handleTypes: UInt32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle
 
     /// Ends a pool; its memory goes when the last allocation of it is freed.
     func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError)
@@ -336,4 +336,16 @@ package protocol Driver: Sendable {
 
     /// Makes later work of the context and of its green contexts wait for what the event has recorded.
     func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// A handle by which another process imports a pool, which was made for that.
+    func cuMemPoolExportToShareableHandle(pool: MemoryPoolHandle) throws(CUDAError) -> ShareableHandle
+
+    /// Imports another process's pool: nothing can be allocated from it, and it is not exported again.
+    func cuMemPoolImportFromShareableHandle(handle: ShareableHandle) throws(CUDAError) -> MemoryPoolHandle
+
+    /// What another process that has imported the pool needs to open an allocation of it.
+    func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle
+
+    /// Opens an allocation of an imported pool and tells its size; it is freed as memory of this process is.
+    func cuMemPoolImportPointer(_ context: ContextHandle, pool: MemoryPoolHandle, shareData: ShareableHandle) throws(CUDAError) -> (ptr: CUdeviceptr, bytesize: Int)
 }

@@ -36,7 +36,6 @@ struct HostFunctions: Sendable {
     let cuMemAllocAsync: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, Int, UInt64) -> CUresult)?
     let cuMemFreeAsync: (@convention(c) (CUdeviceptr, UInt64) -> CUresult)?
     let cuMemAllocFromPoolAsync: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, Int, UInt64, UInt64) -> CUresult)?
-    let cuMemPoolDestroy: (@convention(c) (UInt64) -> CUresult)?
     let cuMemPoolTrimTo: (@convention(c) (UInt64, Int) -> CUresult)?
     let cuDeviceGetDefaultMemPool: (@convention(c) (UnsafeMutablePointer<UInt64>?, Int32) -> CUresult)?
     let cuStreamCreateWithPriority: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt32, Int32) -> CUresult)?
@@ -95,7 +94,6 @@ struct HostFunctions: Sendable {
         cuMemAllocAsync = library.function("cuMemAllocAsync")
         cuMemFreeAsync = library.function("cuMemFreeAsync")
         cuMemAllocFromPoolAsync = library.function("cuMemAllocFromPoolAsync")
-        cuMemPoolDestroy = library.function("cuMemPoolDestroy")
         cuMemPoolTrimTo = library.function("cuMemPoolTrimTo")
         cuDeviceGetDefaultMemPool = library.function("cuDeviceGetDefaultMemPool")
         cuStreamCreateWithPriority = library.function("cuStreamCreateWithPriority")
@@ -327,11 +325,6 @@ extension HostDriver {
         var dptr: CUdeviceptr = 0
         try check(function(&dptr, bytesize, pool.bits, hStream.bits))
         return dptr
-    }
-
-    package func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError) {
-        guard let function = functions.cuMemPoolDestroy else { throw .notSupported }
-        try check(function(pool.bits))
     }
 
     package func cuMemPoolTrimTo(pool: MemoryPoolHandle, minBytesToKeep: Int) throws(CUDAError) {

@@ -239,11 +239,12 @@ extension RemoteDriver {
         return reply.read(CUdeviceptr.self)
     }
 
-    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
+    package func cuMemPoolCreate(device: Int32, handleTypes: UInt32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
         let made = MemoryPoolHandle(bits: newHandle())
-        _ = try call(.cuMemPoolCreate, ContextHandle(bits: 0), byteCount: 20) { frame in
+        _ = try call(.cuMemPoolCreate, ContextHandle(bits: 0), byteCount: 24) { frame in
             frame.write(made.bits)
             frame.write(device)
+            frame.write(handleTypes)
             frame.write(maxSize)
         }
         return made
@@ -608,5 +609,36 @@ extension RemoteDriver {
         _ = try call(.cuCtxWaitEvent, context, byteCount: 8) { frame in
             frame.write(hEvent.bits)
         }
+    }
+
+    package func cuMemPoolExportToShareableHandle(pool: MemoryPoolHandle) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuMemPoolExportToShareableHandle, ContextHandle(bits: 0), byteCount: 8) { frame in
+            frame.write(pool.bits)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuMemPoolImportFromShareableHandle(handle: ShareableHandle) throws(CUDAError) -> MemoryPoolHandle {
+        let made = MemoryPoolHandle(bits: newHandle())
+        _ = try call(.cuMemPoolImportFromShareableHandle, ContextHandle(bits: 0), byteCount: 72) { frame in
+            frame.write(made.bits)
+            frame.write(handle)
+        }
+        return made
+    }
+
+    package func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuMemPoolExportPointer, context, byteCount: 8) { frame in
+            frame.write(ptr)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuMemPoolImportPointer(_ context: ContextHandle, pool: MemoryPoolHandle, shareData: ShareableHandle) throws(CUDAError) -> (ptr: CUdeviceptr, bytesize: Int) {
+        var reply = try call(.cuMemPoolImportPointer, context, byteCount: 72) { frame in
+            frame.write(pool.bits)
+            frame.write(shareData)
+        }
+        return (reply.read(CUdeviceptr.self), reply.read(Int.self))
     }
 }

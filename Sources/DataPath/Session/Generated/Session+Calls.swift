@@ -225,9 +225,10 @@ extension Session {
         case .cuMemPoolCreate:
             let made = try request.read(UInt64.self)
             let device = try request.read(Int32.self)
+            let handleTypes = try request.read(UInt32.self)
             let maxSize = try request.read(Int.self)
             try request.finish()
-            try pools.insert(made, driver.cuMemPoolCreate(device: device, maxSize: maxSize))
+            try pools.insert(made, driver.cuMemPoolCreate(device: device, handleTypes: handleTypes, maxSize: maxSize))
         case .cuMemPoolDestroy:
             let pool = try request.read(UInt64.self)
             try request.finish()
@@ -521,6 +522,26 @@ extension Session {
             let hEvent = try request.read(UInt64.self)
             try request.finish()
             try driver.cuCtxWaitEvent(contexts.driverHandle(frame.context), hEvent: events.driverHandle(hEvent))
+        case .cuMemPoolExportToShareableHandle:
+            let pool = try request.read(UInt64.self)
+            try request.finish()
+            reply.write(try driver.cuMemPoolExportToShareableHandle(pool: pools.driverHandle(pool)))
+        case .cuMemPoolImportFromShareableHandle:
+            let made = try request.read(UInt64.self)
+            let handle = try request.read(ShareableHandle.self)
+            try request.finish()
+            try pools.insert(made, driver.cuMemPoolImportFromShareableHandle(handle: handle))
+        case .cuMemPoolExportPointer:
+            let ptr = try request.read(CUdeviceptr.self)
+            try request.finish()
+            reply.write(try driver.cuMemPoolExportPointer(contexts.driverHandle(frame.context), ptr: ptr))
+        case .cuMemPoolImportPointer:
+            let pool = try request.read(UInt64.self)
+            let shareData = try request.read(ShareableHandle.self)
+            try request.finish()
+            let results = try driver.cuMemPoolImportPointer(contexts.driverHandle(frame.context), pool: pools.driverHandle(pool), shareData: shareData)
+            reply.write(results.ptr)
+            reply.write(results.bytesize)
         }
     }
 }

@@ -1050,12 +1050,12 @@ let exportList = CallList(driver: """
     cuMemGetMemPool pool location type
     cuMemPoolCreate pool poolProps
     cuMemPoolDestroy pool
-    cuMemPoolExportPointer
-    cuMemPoolExportToShareableHandle
+    cuMemPoolExportPointer shareData_out ptr
+    cuMemPoolExportToShareableHandle handle_out pool handleType flags
     cuMemPoolGetAccess flags memPool location
     cuMemPoolGetAttribute pool attr value
-    cuMemPoolImportFromShareableHandle
-    cuMemPoolImportPointer
+    cuMemPoolImportFromShareableHandle pool_out handle handleType flags
+    cuMemPoolImportPointer ptr_out pool shareData
     cuMemPoolSetAccess pool map count
     cuMemPoolSetAttribute pool attr value
     cuMemPoolTrimTo pool minBytesToKeep

@@ -110,4 +110,8 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuGreenCtxWaitEvent = 103
     case cuCtxRecordEvent = 104
     case cuCtxWaitEvent = 105
+    case cuMemPoolExportToShareableHandle = 106
+    case cuMemPoolImportFromShareableHandle = 107
+    case cuMemPoolExportPointer = 108
+    case cuMemPoolImportPointer = 109
 }
