@@ -54,9 +54,11 @@ extension Shim {
         try checkIsSafeInCapture()
         if dptr == 0 { return }
         if let allocation = graphAllocation(at: dptr) { return try free(allocation) }
-        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isFreeable,
-            let context = contexts[allocation.contextBits]
-        else { throw .invalidValue }
+        guard let allocation = memory.find(dptr), allocation.base == dptr, !allocation.isFreePending else {
+            throw .invalidValue
+        }
+        if isOfClientPool(allocation) { return try freeOfClientPool(allocation) }
+        guard allocation.kind.isFreeable, let context = contexts[allocation.contextBits] else { throw .invalidValue }
         if allocation.kind == .managed { memoryAdvice.withLock { $0[allocation.id] = nil } }
         guard endImport(allocation) else { return }
         if allocation.deviceBase != 0 { return try free(managed: allocation, try context.handle) }
