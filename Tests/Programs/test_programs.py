@@ -6,7 +6,7 @@ ARC-01, ARC-08, ARC-09, ARC-10, ARC-12, ARC-15, ARC-16: the program runs here, o
 command, one client and one server. CLI-80: `local` is the same layer without a network.
 """
 import pytest
-from conftest import BITFUSION, PROGRAMS, ROOT, SOFT, environment, run
+from conftest import BITFUSION, PROGRAMS, PYTHON, ROOT, SOFT, environment, run
 
 NAMES = [
     "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
@@ -66,6 +66,12 @@ def test_other_program(name, execute):
 def test_runtime(version, execute):
     finished = execute([PROGRAMS / f"runtime-{version}"])
     assert finished.returncode == 0 and finished.stdout.endswith("ok runtime\n"), str(finished)
+
+
+def test_memory_resources_of_cuda_core(execute):
+    """A pool shared with a spawned process, and pools of the host and of managed memory, as Python programs use them."""
+    finished = execute([PYTHON, ROOT / "Tests" / "Programs" / "core_pools.py"])
+    assert finished.returncode == 0 and finished.stdout == "ok core_pools\n", str(finished)
 
 
 @pytest.mark.parametrize("name", ["interprocess", "shared_pools"])
