@@ -70,6 +70,7 @@ final class FakeDriver: Driver {
             attributes[Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH.rawValue)] = Int32(number)
             attributes[Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH.rawValue)] = Int32(number)
             attributes[Int(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH.rawValue)] = Int32(number)
+            attributes[Int(CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED.rawValue)] = Int32(number)
             return DeviceDescription(
                 name: "Fake \(number)", uuid: [UInt8](repeating: UInt8(number + 1), count: 16), totalBytes: 1 << 30,
                 attributes: attributes, canAccessPeer: [number == 1, number == 0], leastPriority: 0,

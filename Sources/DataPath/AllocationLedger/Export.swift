@@ -11,6 +11,7 @@ package struct Export: Sendable, Equatable {
         case physicalMemory
         case pool
         case poolMemory
+        case multicast
     }
 
     /// A random number of 128 bits.

@@ -44,6 +44,8 @@ struct MemoryAccount {
         /// Of imported memory, the export it is of.
         var origin: ExportReference?
         var isCounted: Bool
+        /// Whether it is a multicast object, which has no memory of its own.
+        var isMulticast = false
         var mappingCount = 0
         var isReleased = false
         var export: ExportReference?

@@ -110,9 +110,10 @@ extension PartitionedDriver {
     ///
     /// CUDA_ERROR_INVALID_HANDLE for a stale or a forged one, and for one of another allocation.
     func find(
-        _ handle: ShareableHandle, _ kind: Export.Kind
+        _ handle: ShareableHandle, _ kinds: Export.Kind...
     ) throws(CUDAError) -> (ExportReference, Export) {
-        guard let reference = handle.exportReference, let export = slot.ledger.export(reference), export.kind == kind
+        guard let reference = handle.exportReference, let export = slot.ledger.export(reference),
+            kinds.contains(export.kind)
         else { throw .invalidHandle }
         return (reference, export)
     }

@@ -5,9 +5,11 @@ import Driver
 /// What the file behind an exported descriptor says of memory.
 private struct ExportedMemory: BitwiseCopyable {
     /// "BFMEMFD1".
-    static let magicValue: UInt64 = 0x3144_464D_454D_4642
+    static let magicOfMemory: UInt64 = 0x3144_464D_454D_4642
+    /// "BFMCAST1".
+    static let magicOfMulticast: UInt64 = 0x3154_5341_434D_4642
 
-    var magic = magicValue
+    var magic = magicOfMemory
     var byteCount: UInt64 = 0
     var allocFlags: UInt64 = 0
     var handleTypes: UInt64 = 0
@@ -15,7 +17,7 @@ private struct ExportedMemory: BitwiseCopyable {
     var handle = CUipcMemHandle()
 }
 
-/// Memory of cuMemCreate that other processes use.
+/// Memory of cuMemCreate, and multicast objects, that other processes use.
 extension Shim {
     /// The descriptor is of a file that says how to import the memory; it may be passed on as any other.
     func cuMemExportToShareableHandle(
@@ -29,6 +31,7 @@ extension Shim {
         let exported = try driver.cuMemExportToShareableHandle(handle: memory.handle)
         let descriptor = try DescriptorFile.make(
             ExportedMemory(
+                magic: memory.isMulticast ? ExportedMemory.magicOfMulticast : ExportedMemory.magicOfMemory,
                 byteCount: UInt64(memory.byteCount), allocFlags: memory.allocFlags,
                 handleTypes: UInt64(memory.handleTypes), uuid: Self.uuid(of: memory.device),
                 handle: exported.value(as: CUipcMemHandle.self)))
@@ -44,13 +47,15 @@ extension Shim {
         guard shHandleType == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR else { throw .notSupported }
         var contents = ExportedMemory()
         guard DescriptorFile.read(Int32(truncatingIfNeeded: Int(bitPattern: osHandle)), into: &contents),
-            contents.magic == ExportedMemory.magicValue,
+            [ExportedMemory.magicOfMemory, ExportedMemory.magicOfMulticast].contains(contents.magic),
             let byteCount = Int(exactly: contents.byteCount), byteCount > 0, let device = device(uuid: contents.uuid)
         else { throw .invalidValue }
         let made = try driver.cuMemImportFromShareableHandle(
             shareableHandle: ShareableHandle(bytesOf: contents.handle))
         try write(
-            keep(made, byteCount, device, UInt32(truncatingIfNeeded: contents.handleTypes), contents.allocFlags),
+            keep(
+                made, byteCount, device, UInt32(truncatingIfNeeded: contents.handleTypes), contents.allocFlags,
+                isMulticast: contents.magic == ExportedMemory.magicOfMulticast),
             to: handle)
     }
 }

@@ -65,12 +65,13 @@ extension Shim {
     }
 
     func keep(
-        _ made: PhysicalMemoryHandle, _ byteCount: Int, _ device: Device, _ handleTypes: UInt32, _ allocFlags: UInt64
+        _ made: PhysicalMemoryHandle, _ byteCount: Int, _ device: Device, _ handleTypes: UInt32, _ allocFlags: UInt64,
+        isMulticast: Bool = false
     ) throws(CUDAError) -> CUmemGenericAllocationHandle {
         let memory = try physicalMemory.insert { bits in
             PhysicalMemory(
                 bits: bits, handle: made, byteCount: byteCount, device: device, handleTypes: handleTypes,
-                allocFlags: allocFlags)
+                allocFlags: allocFlags, isMulticast: isMulticast)
         }
         return memory.bits
     }
@@ -137,7 +138,10 @@ extension Shim {
     func cuMemGetAllocationPropertiesFromHandle(
         _ prop: UnsafeMutablePointer<CUmemAllocationProp>?, _ handle: CUmemGenericAllocationHandle
     ) throws(CUDAError) {
-        try write(try held(handle).properties, to: prop)
+        let memory = try held(handle)
+        // It is of no device.
+        guard !memory.isMulticast else { throw .invalidValue }
+        try write(memory.properties, to: prop)
     }
 
     // MARK: Mapping

@@ -294,7 +294,8 @@ final class DeviceMemory: Sendable {
             giveBack(address, byteCount: 0)
             throw CUDAError(CUDA_ERROR_MAP_FAILED)
         }
-        return Allocation(address: address, mappedBytes: bytes, isPacked: false, memory: self, file: file, isImported: isImported)
+        return Allocation(
+            address: address, mappedBytes: bytes, isPacked: false, memory: self, file: file, isImported: isImported)
     }
 
     /// Puts pages of this process alone where shared ones were.

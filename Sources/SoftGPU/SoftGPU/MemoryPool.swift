@@ -9,7 +9,7 @@ final class MemoryPool: Sendable {
     let bits: UInt64
     let device: Int
     let isDefault: Bool
-    /// What other processes know it by, if it was made for them or by one of them; nil for a pool of this process alone.
+    /// What other processes know it by, if it was made for them or is one of theirs; nil for a pool of this process.
     let identity: SharedFile?
     /// Whether it is another process's: its memory can be opened, and nothing can be allocated.
     let isImported: Bool

@@ -25,7 +25,8 @@ extension SoftGPU {
         return MemoryPoolHandle(bits: pool.bits)
     }
 
-    package func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle {
+    package func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle
+    {
         _ = try self.context(context)
         guard let entry = memoryMap.entry(at: UInt64(ptr)), case .pool = entry.owner, !entry.isFreePending,
             let handle = (entry.allocation as? Allocation)?.export()

@@ -25,7 +25,8 @@ package let partitionedByHand: Set<String> = [
     "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle", "cuArray3DCreate_v2", "cuArrayDestroy",
     "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy", "cuDeviceGetDevResource", "cuGreenCtxCreate",
     "cuMemPoolExportToShareableHandle", "cuMemPoolImportFromShareableHandle", "cuMemPoolExportPointer",
-    "cuMemPoolImportPointer",
+    "cuMemPoolImportPointer", "cuMulticastCreate", "cuMulticastAddDevice", "cuMulticastBindMem_v2",
+    "cuMulticastBindAddr_v2", "cuMulticastUnbind",
 ]
 
 extension DriverCall {

@@ -348,4 +348,28 @@ package protocol Driver: Sendable {
 
     /// Opens an allocation of an imported pool and tells its size; it is freed as memory of this process is.
     func cuMemPoolImportPointer(_ context: ContextHandle, pool: MemoryPoolHandle, shareData: ShareableHandle) throws(CUDAError) -> (ptr: CUdeviceptr, bytesize: Int)
+
+    /// Makes an object for that, which is mapped, exported and released as memory is.
+    func cuMulticastCreate(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64) throws(CUDAError) -> PhysicalMemoryHandle
+
+    /// Adds a device; memory is bound when all are there.
+    func cuMulticastAddDevice(mcHandle: PhysicalMemoryHandle, dev: Int32) throws(CUDAError)
+
+    /// Binds memory of a device to its part of the object.
+    func cuMulticastBindMem(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Binds memory to a device's part of the object.
+    func cuMulticastBindMem_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Binds the memory behind an address to its device's part of the object.
+    func cuMulticastBindAddr(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Binds the memory behind an address to a device's part of the object.
+    func cuMulticastBindAddr_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Takes the memory of a device out of the object.
+    func cuMulticastUnbind(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, size: Int) throws(CUDAError)
+
+    /// The bytes of which sizes and offsets in such an object are multiples.
+    func cuMulticastGetGranularity(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64, option: UInt32) throws(CUDAError) -> Int
 }
