@@ -4,7 +4,7 @@ import Driver
 import Glibc
 import Synchronization
 
-/// Hands the file descriptors of exported memory and pools to other workers of this machine, which are of the same user.
+/// Hands the file descriptors of what is exported to other workers of this machine, which run as the same user.
 ///
 /// A handle says the name of the socket at which this process hands out, and a token; both are random numbers. The
 /// socket has no file (its name is abstract, unix(7)) and is there from the first export on.
