@@ -38,8 +38,10 @@ extension Shim {
         return ClientPool.Place(isManaged: isManaged, location: location.type.rawValue, id: id)
     }
 
-    /// Such pools are for one process: CUDA documents that those of the host are, and on other machines' drivers those
-    /// of a node can be shared where the host's memory has a descriptor.
+    /// Such pools are for one process.
+    ///
+    /// CUDA documents that those of the host are, and what is answered; for the others it is what a driver answers that
+    /// cannot.
     func checkSharing(
         _ handleTypes: CUmemAllocationHandleType, of place: ClientPool.Place
     ) throws(CUDAError) {
