@@ -50,7 +50,8 @@ func interposer(_ name: String, soname: String, exports: String, uses dependenci
         linkerSettings: [
             .unsafeFlags([
                 "-static-stdlib", "-Xlinker", "-soname=\(soname)", "-Xlinker", "--version-script=\(exports)",
-                "-Xlinker", "--gc-sections", "-Xlinker", "--icf=safe", "-Xlinker", "-z", "-Xlinker", "nodelete",
+                // Nothing in these libraries compares the addresses of functions, which Swift's objects do not say.
+                "-Xlinker", "--gc-sections", "-Xlinker", "--icf=all", "-Xlinker", "-z", "-Xlinker", "nodelete",
             ])
         ])
 }

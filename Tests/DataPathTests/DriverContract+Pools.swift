@@ -70,7 +70,7 @@ import Testing
     func countsThePoolsMemory(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         let (driver, context) = (fixture.driver, fixture.context)
-        let pool = try driver.cuMemPoolCreate(device: 0, maxSize: 0)
+        let pool = try driver.cuMemPoolCreate(device: 0, handleTypes: 0, maxSize: 0)
         func attribute(_ attribute: CUmemPool_attribute) throws -> UInt64 {
             try driver.cuMemPoolGetAttribute(pool: pool, attr: attribute.rawValue)
         }

@@ -168,6 +168,18 @@ import Testing
         (
             "cuSurfObjectCreate", { _ = try $0.driver.cuSurfObjectCreate($0.context, array: ArrayHandle(bits: $1)) }
         ),
+        (
+            "cuMemPoolExportToShareableHandle",
+            { _ = try $0.driver.cuMemPoolExportToShareableHandle(pool: MemoryPoolHandle(bits: $1)) }
+        ),
+        (
+            "cuMemPoolImportPointer",
+            {
+                let nothing = ShareableHandle(words: (0, 0, 0, 0, 0, 0, 0, 0))
+                _ = try $0.driver.cuMemPoolImportPointer(
+                    $0.context, pool: MemoryPoolHandle(bits: $1), shareData: nothing)
+            }
+        ),
         ("cuMemRelease", { try $0.driver.cuMemRelease(handle: PhysicalMemoryHandle(bits: $1)) }),
         (
             "cuMemExportToShareableHandle",

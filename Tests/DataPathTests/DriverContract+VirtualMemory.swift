@@ -141,6 +141,48 @@ import Testing
         }
     }
 
+    /// Software GPUs have no multicast; the refusal has travelled, and a handle of nothing is found out on the way.
+    @Test(arguments: DriverContract.subjects)
+    func refusesMulticastWhereThereIsNone(_ subject: DriverContract.Subject) throws {
+        let fixture = try DriverFixture(subject)
+        let driver = fixture.driver
+        #expect(try driver.describe().devices[0][CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED] == 0)
+        fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED) {
+            _ = try driver.cuMulticastCreate(numDevices: 2, size: 2 << 20, handleTypes: 0, flags: 0)
+        }
+        fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED) {
+            _ = try driver.cuMulticastGetGranularity(
+                numDevices: 2, size: 2 << 20, handleTypes: 0, flags: 0, option: 0)
+        }
+        let memory = try driver.cuMemCreate(size: 2 << 20, device: 0, handleTypes: 0, allocFlags: 0)
+        let calls: [(PhysicalMemoryHandle) throws -> Void] = [
+            { try driver.cuMulticastAddDevice(mcHandle: $0, dev: 1) },
+            {
+                try driver.cuMulticastBindMem(
+                    mcHandle: $0, mcOffset: 0, memHandle: memory, memOffset: 0, size: 2 << 20, flags: 0)
+            },
+            {
+                try driver.cuMulticastBindMem_v2(
+                    mcHandle: $0, dev: 1, mcOffset: 0, memHandle: memory, memOffset: 0, size: 2 << 20, flags: 0)
+            },
+            {
+                try driver.cuMulticastBindAddr(mcHandle: $0, mcOffset: 0, memptr: 0x1000, size: 2 << 20, flags: 0)
+            },
+            {
+                try driver.cuMulticastBindAddr_v2(
+                    mcHandle: $0, dev: 1, mcOffset: 0, memptr: 0x1000, size: 2 << 20, flags: 0)
+            },
+            { try driver.cuMulticastUnbind(mcHandle: $0, dev: 1, mcOffset: 0, size: 2 << 20) },
+        ]
+        for call in calls {
+            // Memory is no such object, which drivers and libraries say in two ways.
+            fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_INVALID_VALUE) { try call(memory) }
+            fixture.expectRefusal(CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_INVALID_HANDLE) {
+                try call(PhysicalMemoryHandle(bits: 0xdead_beef))
+            }
+        }
+    }
+
     @Test(arguments: DriverContract.subjects)
     func importsWhatWasExported(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)

@@ -74,7 +74,7 @@ import Testing
     @Test func countsWhatPoolsKeep() throws {
         let pair = try Pair()
         let (driver, context) = (pair.drivers[0], pair.contexts[0])
-        let pool = try driver.cuMemPoolCreate(device: 0, maxSize: 0)
+        let pool = try driver.cuMemPoolCreate(device: 0, handleTypes: 0, maxSize: 0)
         try driver.cuMemPoolSetAttribute(
             pool: pool, attr: CU_MEMPOOL_ATTR_RELEASE_THRESHOLD.rawValue, value: UInt64.max)
         let address = try driver.cuMemAllocFromPoolAsync(
@@ -100,7 +100,7 @@ import Testing
     @Test func aDestroyedPoolsMemoryCountsUntilItIsFreed() throws {
         let pair = try Pair()
         let (driver, context) = (pair.drivers[0], pair.contexts[0])
-        let pool = try driver.cuMemPoolCreate(device: 0, maxSize: 0)
+        let pool = try driver.cuMemPoolCreate(device: 0, handleTypes: 0, maxSize: 0)
         let addresses = try (0..<2).map { _ in
             try driver.cuMemAllocFromPoolAsync(context, bytesize: 8 << 20, pool: pool, hStream: .legacyDefault)
         }

@@ -246,7 +246,7 @@ static void managed(cudaStream_t stream) {
 static void refusals(cudaStream_t stream) {
     const CUdevice_attribute absent[] = {
         CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_ALGORITHM_MASK, CU_DEVICE_ATTRIBUTE_SPARSE_CUDA_ARRAY_SUPPORTED,
-        CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED, CU_DEVICE_ATTRIBUTE_HOST_MEMORY_POOLS_SUPPORTED,
+        CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED,
     };
     for (CUdevice_attribute name : absent) {
         int value = -1;
@@ -258,9 +258,8 @@ static void refusals(cudaStream_t stream) {
     FAILS(CUDA_ERROR_NOT_SUPPORTED, cuMemBatchDecompressAsync, &decompression, 1, 0, &failed, stream);
     CUarrayMapInfo mapping = {};
     FAILS(CUDA_ERROR_NOT_SUPPORTED, cuMemMapArrayAsync, &mapping, 1, stream);
-    CUmemLocation host = {CU_MEM_LOCATION_TYPE_HOST, {0}}, device = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+    CUmemLocation device = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
     CUmemoryPool pool, known;
-    FAILS(CUDA_ERROR_NOT_SUPPORTED, cuMemGetDefaultMemPool, &pool, &host, CU_MEM_ALLOCATION_TYPE_PINNED);
     OK(cuMemGetDefaultMemPool, &pool, &device, CU_MEM_ALLOCATION_TYPE_PINNED);
     OK(cuMemGetMemPool, &known, &device, CU_MEM_ALLOCATION_TYPE_PINNED);
     EXPECT(pool == known);

@@ -6,13 +6,13 @@ ARC-01, ARC-08, ARC-09, ARC-10, ARC-12, ARC-15, ARC-16: the program runs here, o
 command, one client and one server. CLI-80: `local` is the same layer without a network.
 """
 import pytest
-from conftest import BITFUSION, PROGRAMS, ROOT, SOFT, environment, run
+from conftest import BITFUSION, PROGRAMS, PYTHON, ROOT, SOFT, environment, run
 
 NAMES = [
     "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
     "symbols", "device_printf", "device_assert", "precision", "streams", "managed", "threads", "two_devices", "illegal_address",
     "per_thread", "driver_api", "graphs", "textures", "fork", "fork_first", "at_exit", "stream_values",
-    "interprocess", "virtual_memory", "cooperative", "waiting", "batches",
+    "interprocess", "virtual_memory", "cooperative", "waiting", "batches", "shared_pools", "host_pools",
 ]
 # Programs whose source has another name or place, and what they say at the end.
 OTHERS = {"vector_add-lz4": "vector_add", "vector_add-plain": "vector_add", "several_runtimes": "several_runtimes"}
@@ -68,9 +68,16 @@ def test_runtime(version, execute):
     assert finished.returncode == 0 and finished.stdout.endswith("ok runtime\n"), str(finished)
 
 
-def test_memory_of_another_process_counts_once_in_a_partition(manager):
-    finished = manager.run([PROGRAMS / "interprocess", "partition"], "-n", 1, "-m", 512)
-    assert finished.returncode == 0 and finished.stdout.endswith("ok interprocess\n"), str(finished)
+def test_memory_resources_of_cuda_core(execute):
+    """A pool shared with a spawned process, and pools of the host and of managed memory, as Python programs use them."""
+    finished = execute([PYTHON, ROOT / "Tests" / "Programs" / "core_pools.py"])
+    assert finished.returncode == 0 and finished.stdout == "ok core_pools\n", str(finished)
+
+
+@pytest.mark.parametrize("name", ["interprocess", "shared_pools"])
+def test_memory_of_another_process_counts_once_in_a_partition(name, manager):
+    finished = manager.run([PROGRAMS / name, "partition"], "-n", 1, "-m", 512)
+    assert finished.returncode == 0 and finished.stdout.endswith(f"ok {name}\n"), str(finished)
 
 
 def test_every_program_is_run():

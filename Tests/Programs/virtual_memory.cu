@@ -103,6 +103,15 @@ static void growASegment() {
     int multicast = -1;
     OK(cuDeviceGetAttribute, &multicast, CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED, 0);
     EXPECT(multicast == 0);
+    CUmulticastObjectProp several = {};
+    several.numDevices = 2;
+    several.size = step;
+    size_t bytes;
+    FAILS(CUDA_ERROR_NOT_SUPPORTED, cuMulticastCreate, &again, &several);
+    FAILS(CUDA_ERROR_NOT_SUPPORTED, cuMulticastGetGranularity, &bytes, &several, CU_MULTICAST_GRANULARITY_MINIMUM);
+    FAILS(CUDA_ERROR_NOT_SUPPORTED, cuMulticastAddDevice, pieces[0], 0);
+    several.numDevices = 0;
+    FAILS(CUDA_ERROR_INVALID_VALUE, cuMulticastCreate, &again, &several);
 
     // It shrinks from the end, and then goes.
     OK(cuMemUnmap, base + 4 * step, 2 * step);

@@ -173,11 +173,19 @@ import Testing
             location.id = 0
             let refusals: [(CUmemLocation, CUmemAllocationType, CUresult)] = [
                 (location, CU_MEM_ALLOCATION_TYPE_PINNED, CUDA_ERROR_INVALID_VALUE),
-                (location, CU_MEM_ALLOCATION_TYPE_MANAGED, CUDA_ERROR_NOT_SUPPORTED),
+                (location, CU_MEM_ALLOCATION_TYPE_MANAGED, CUDA_ERROR_INVALID_VALUE),
                 (location, CU_MEM_ALLOCATION_TYPE_INVALID, CUDA_ERROR_INVALID_VALUE),
                 (
                     CUmemLocation(type: CU_MEM_LOCATION_TYPE_HOST, id: 0), CU_MEM_ALLOCATION_TYPE_PINNED,
-                    CUDA_ERROR_NOT_SUPPORTED
+                    CUDA_ERROR_INVALID_VALUE
+                ),
+                (
+                    CUmemLocation(type: CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN, id: 0),
+                    CU_MEM_ALLOCATION_TYPE_PINNED, CUDA_ERROR_NOT_SUPPORTED
+                ),
+                (
+                    CUmemLocation(type: CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT, id: 0), CU_MEM_ALLOCATION_TYPE_PINNED,
+                    CUDA_ERROR_INVALID_VALUE
                 ),
                 (
                     CUmemLocation(type: CU_MEM_LOCATION_TYPE_DEVICE, id: 2), CU_MEM_ALLOCATION_TYPE_PINNED,

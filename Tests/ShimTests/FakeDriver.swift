@@ -70,6 +70,7 @@ final class FakeDriver: Driver {
             attributes[Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH.rawValue)] = Int32(number)
             attributes[Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH.rawValue)] = Int32(number)
             attributes[Int(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH.rawValue)] = Int32(number)
+            attributes[Int(CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED.rawValue)] = Int32(number)
             return DeviceDescription(
                 name: "Fake \(number)", uuid: [UInt8](repeating: UInt8(number + 1), count: 16), totalBytes: 1 << 30,
                 attributes: attributes, canAccessPeer: [number == 1, number == 0], leastPriority: 0,
@@ -240,7 +241,21 @@ final class FakeDriver: Driver {
     func cuMemAllocFromPoolAsync(
         _ context: ContextHandle, bytesize: Int, pool: MemoryPoolHandle, hStream: StreamHandle
     ) throws(CUDAError) -> CUdeviceptr { allocate("allocate from pool", bytesize) }
-    func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle { make("pool") }
+    func cuMemPoolCreate(device: Int32, handleTypes: UInt32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
+        make("pool")
+    }
+    func cuMemPoolExportToShareableHandle(pool: MemoryPoolHandle) throws(CUDAError) -> ShareableHandle {
+        throw .notSupported
+    }
+    func cuMemPoolImportFromShareableHandle(handle: ShareableHandle) throws(CUDAError) -> MemoryPoolHandle {
+        throw .notSupported
+    }
+    func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle {
+        throw .notSupported
+    }
+    func cuMemPoolImportPointer(
+        _ context: ContextHandle, pool: MemoryPoolHandle, shareData: ShareableHandle
+    ) throws(CUDAError) -> (ptr: CUdeviceptr, bytesize: Int) { throw .notSupported }
     func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError) { note("destroy pool") }
     func cuMemPoolTrimTo(pool: MemoryPoolHandle, minBytesToKeep: Int) throws(CUDAError) {}
     func cuMemPoolSetAttribute(pool: MemoryPoolHandle, attr: UInt32, value: UInt64) throws(CUDAError) {

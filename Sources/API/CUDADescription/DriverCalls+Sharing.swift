@@ -98,3 +98,83 @@ let virtualMemoryCalls: [DriverCall] = [
         [.made("handle", .physicalMemory), .value("shareableHandle", .shareableHandle)],
         "Imports another process's memory."),
 ]
+
+/// Pools whose memory other processes use.
+let sharedPoolCalls: [DriverCall] = [
+    DriverCall(
+        "cuMemPoolExportToShareableHandle", .waits, inContext: false, .hostByHand,
+        [.result("handle", .shareableHandle), .used("pool", .pool)],
+        "A handle by which another process imports a pool, which was made for that."),
+    DriverCall(
+        "cuMemPoolImportFromShareableHandle", .waits, inContext: false, .hostByHand,
+        [.made("pool", .pool), .value("handle", .shareableHandle)],
+        "Imports another process's pool: nothing can be allocated from it, and it is not exported again."),
+    DriverCall(
+        "cuMemPoolExportPointer", .waits, .hostByHand,
+        [.result("shareData", .shareableHandle), .value("ptr", .devicePointer)],
+        "What another process that has imported the pool needs to open an allocation of it."),
+    DriverCall(
+        "cuMemPoolImportPointer", .waits, .hostByHand,
+        [
+            .result("ptr", .devicePointer), .result("bytesize", .size), .used("pool", .pool),
+            .value("shareData", .shareableHandle),
+        ],
+        "Opens an allocation of an imported pool and tells its size; it is freed as memory of this process is."),
+]
+
+/// Memory of several devices behind one address, which reads and writes reach at once.
+let multicastCalls: [DriverCall] = [
+    DriverCall(
+        "cuMulticastCreate", .waits, inContext: false, .hostByHand,
+        [
+            .made("mcHandle", .physicalMemory), .value("numDevices", .uint32), .value("size", .size),
+            .value("handleTypes", .uint64), .value("flags", .uint64),
+        ],
+        "Makes an object for that, which is mapped, exported and released as memory is."),
+    DriverCall(
+        "cuMulticastAddDevice", .waits, inContext: false, [.used("mcHandle", .physicalMemory), .value("dev", .int32)],
+        "Adds a device; memory is bound when all are there."),
+    DriverCall(
+        "cuMulticastBindMem", .waits, inContext: false,
+        [
+            .used("mcHandle", .physicalMemory), .value("mcOffset", .size), .used("memHandle", .physicalMemory),
+            .value("memOffset", .size), .value("size", .size), .value("flags", .uint64),
+        ],
+        "Binds memory of a device to its part of the object."),
+    DriverCall(
+        "cuMulticastBindMem_v2", .waits, inContext: false,
+        [
+            .used("mcHandle", .physicalMemory), .value("dev", .int32), .value("mcOffset", .size),
+            .used("memHandle", .physicalMemory), .value("memOffset", .size), .value("size", .size),
+            .value("flags", .uint64),
+        ],
+        "Binds memory to a device's part of the object."),
+    DriverCall(
+        "cuMulticastBindAddr", .waits, inContext: false,
+        [
+            .used("mcHandle", .physicalMemory), .value("mcOffset", .size), .value("memptr", .devicePointer),
+            .value("size", .size), .value("flags", .uint64),
+        ],
+        "Binds the memory behind an address to its device's part of the object."),
+    DriverCall(
+        "cuMulticastBindAddr_v2", .waits, inContext: false,
+        [
+            .used("mcHandle", .physicalMemory), .value("dev", .int32), .value("mcOffset", .size),
+            .value("memptr", .devicePointer), .value("size", .size), .value("flags", .uint64),
+        ],
+        "Binds the memory behind an address to a device's part of the object."),
+    DriverCall(
+        "cuMulticastUnbind", .waits, inContext: false,
+        [
+            .used("mcHandle", .physicalMemory), .value("dev", .int32), .value("mcOffset", .size),
+            .value("size", .size),
+        ],
+        "Takes the memory of a device out of the object."),
+    DriverCall(
+        "cuMulticastGetGranularity", .waits, inContext: false, .hostByHand,
+        [
+            .result("granularity", .size), .value("numDevices", .uint32), .value("size", .size),
+            .value("handleTypes", .uint64), .value("flags", .uint64), .value("option", .uint32),
+        ],
+        "The bytes of which sizes and offsets in such an object are multiples."),
+]

@@ -6,7 +6,7 @@
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
     + graphCalls + arrayCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls + clusterCalls
-    + greenContextCalls
+    + greenContextCalls + sharedPoolCalls + multicastCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(
@@ -247,10 +247,13 @@ private let poolCalls: [DriverCall] = [
         "Allocates from a pool, in the order of the stream."),
     DriverCall(
         "cuMemPoolCreate", .waits, inContext: false, .hostByHand,
-        [.made("pool", .pool), .value("device", .int32), .value("maxSize", .size)],
-        "Makes a pool of a device's memory; `maxSize` in bytes, 0 for no limit of its own."),
+        [
+            .made("pool", .pool), .value("device", .int32), .value("handleTypes", .uint32), .value("maxSize", .size),
+        ],
+        "Makes a pool of a device's memory, which other processes import if it has handle types; "
+            + "`maxSize` in bytes, 0 for no limit of its own."),
     DriverCall(
-        "cuMemPoolDestroy", .waits, inContext: false, [.ended("pool", .pool)],
+        "cuMemPoolDestroy", .waits, inContext: false, .hostByHand, [.ended("pool", .pool)],
         "Ends a pool; its memory goes when the last allocation of it is freed."),
     DriverCall(
         "cuMemPoolTrimTo", .waits, inContext: false, [.used("pool", .pool), .value("minBytesToKeep", .size)],

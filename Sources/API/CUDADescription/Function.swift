@@ -19,11 +19,6 @@ package struct Function: Sendable {
             """
         case recapture =
             "captured work is not compared with nodes that are there, node by node; capture anew and update"
-        case sharedPools =
-            """
-            pools are made for one process, and devices say that they export none; memory of cuMemAlloc and \
-            cuMemCreate is shared
-            """
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
         case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"

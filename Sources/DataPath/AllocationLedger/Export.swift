@@ -9,6 +9,9 @@ package struct Export: Sendable, Equatable {
         case memory = 1
         case event
         case physicalMemory
+        case pool
+        case poolMemory
+        case multicast
     }
 
     /// A random number of 128 bits.

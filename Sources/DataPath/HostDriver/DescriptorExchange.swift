@@ -4,11 +4,17 @@ import Driver
 import Glibc
 import Synchronization
 
-/// Hands the file descriptors of exported memory to other workers of this machine, which run as the same user.
+/// Hands the file descriptors of what is exported to other workers of this machine, which run as the same user.
 ///
 /// A handle says the name of the socket at which this process hands out, and a token; both are random numbers. The
 /// socket has no file (its name is abstract, unix(7)) and is there from the first export on.
 final class DescriptorExchange: Sendable {
+    /// What is exported, by the driver's handle.
+    enum Source: Hashable {
+        case memory(UInt64)
+        case pool(UInt64)
+    }
+
     private struct Offer {
         let descriptor: Int32
         let token: Token
@@ -25,39 +31,38 @@ final class DescriptorExchange: Sendable {
 
     private struct State {
         var name: Token?
-        /// By the driver's handle of the memory.
-        var offers: [UInt64: Offer] = [:]
+        var offers: [Source: Offer] = [:]
     }
 
     /// "BFDESCR1".
     private static let magic: UInt64 = 0x3152_4353_4544_4642
-    /// Exported memory of one process: each costs it a descriptor.
+    /// Exported memory and pools of one process: each costs it a descriptor.
     private static let offersMax = 512
     /// A process of this user that connects and says nothing must not stand in the way of others.
     private static let patienceSeconds = 2
 
     private let state = Mutex(State())
 
-    /// The handle of a piece of memory, whose descriptor is asked for the first time.
+    /// The handle of what is exported, whose descriptor is asked for the first time.
     func offer(
-        _ memory: UInt64, _ export: () throws(CUDAError) -> Int32
+        _ source: Source, _ export: () throws(CUDAError) -> Int32
     ) throws(CUDAError) -> ShareableHandle {
         try state.withLock { state throws(CUDAError) in
             if state.name == nil { state.name = try Self.startServer(self) }
             guard let name = state.name else { throw .notSupported }
-            if state.offers[memory] == nil {
+            if state.offers[source] == nil {
                 guard state.offers.count < Self.offersMax else { throw .outOfMemory }
                 let descriptor = try export()
-                state.offers[memory] = Offer(descriptor: descriptor, token: .random())
+                state.offers[source] = Offer(descriptor: descriptor, token: .random())
             }
-            guard let token = state.offers[memory]?.token else { throw .notSupported }
+            guard let token = state.offers[source]?.token else { throw .notSupported }
             return ShareableHandle(words: (Self.magic, name.low, name.high, token.low, token.high, 0, 0, 0))
         }
     }
 
     /// Ends an offer; who has taken the descriptor keeps it.
-    func withdraw(_ memory: UInt64) {
-        guard let offer = state.withLock({ $0.offers.removeValue(forKey: memory) }) else { return }
+    func withdraw(_ source: Source) {
+        guard let offer = state.withLock({ $0.offers.removeValue(forKey: source) }) else { return }
         close(offer.descriptor)
     }
 

@@ -28,7 +28,7 @@ extension HostDriver {
     package func cuMemRelease(handle: PhysicalMemoryHandle) throws(CUDAError) {
         guard let function = more.cuMemRelease else { throw .notSupported }
         // A descriptor would keep the memory.
-        descriptors.withdraw(handle.bits)
+        descriptors.withdraw(.memory(handle.bits))
         try check(function(handle.bits))
     }
 
@@ -51,7 +51,7 @@ extension HostDriver {
 
     package func cuMemExportToShareableHandle(handle: PhysicalMemoryHandle) throws(CUDAError) -> ShareableHandle {
         guard let function = more.cuMemExportToShareableHandle else { throw .notSupported }
-        return try descriptors.offer(handle.bits) { () throws(CUDAError) in
+        return try descriptors.offer(.memory(handle.bits)) { () throws(CUDAError) in
             var descriptor: Int32 = -1
             try check(function(&descriptor, handle.bits, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR.rawValue, 0))
             return descriptor

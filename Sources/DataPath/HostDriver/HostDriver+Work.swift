@@ -2,7 +2,7 @@
 package import CCUDA
 package import Driver
 
-// Launches, host functions, copies to the host, boxes and pools.
+// Launches, host functions, copies to the host and boxes.
 
 extension HostDriver {
     package func cuLaunchKernel(
@@ -143,30 +143,6 @@ extension HostDriver {
         try check(function(&copy, stream.bits))
     }
 
-    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
-        guard let function = more.cuMemPoolCreate else { throw .notSupported }
-        var properties = CUmemPoolProps()
-        properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED
-        properties.location = CUmemLocation(type: CU_MEM_LOCATION_TYPE_DEVICE, id: device)
-        properties.maxSize = maxSize
-        var made: UInt64 = 0
-        try check(function(&made, &properties))
-        return MemoryPoolHandle(bits: made)
-    }
-
-    package func cuMemPoolSetAttribute(pool: MemoryPoolHandle, attr: UInt32, value: UInt64) throws(CUDAError) {
-        guard let function = more.cuMemPoolSetAttribute else { throw .notSupported }
-        // Little-endian: a 32-bit attribute is read from the low half.
-        var value = value
-        try check(function(pool.bits, attr, &value))
-    }
-
-    package func cuMemPoolGetAttribute(pool: MemoryPoolHandle, attr: UInt32) throws(CUDAError) -> UInt64 {
-        guard let function = more.cuMemPoolGetAttribute else { throw .notSupported }
-        var value: UInt64 = 0
-        try check(function(pool.bits, attr, &value))
-        return value
-    }
 }
 
 private final class HostFunctionBox: Sendable {

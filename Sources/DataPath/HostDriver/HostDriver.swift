@@ -11,6 +11,8 @@ import Synchronization
 package final class HostDriver: Driver {
     let functions: HostFunctions
     let more: MoreHostFunctions
+    let pools: HostPoolFunctions
+    let multicast: HostMulticastFunctions
     let graphFunctions: HostGraphFunctions
     /// By the driver's executable graph.
     let graphs = Mutex<[UInt64: HostGraph]>([:])
@@ -28,6 +30,8 @@ package final class HostDriver: Driver {
         resourceFunctions = HostResourceFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)
+        pools = HostPoolFunctions(library)
+        multicast = HostMulticastFunctions(library)
         graphFunctions = HostGraphFunctions(library)
         var key = pthread_key_t()
         guard pthread_key_create(&key, nil) == 0 else { throw DriverLoadFailure("no thread-local storage is left") }

@@ -27,6 +27,8 @@ struct MemoryAccount {
     /// Memory of another process, which that process has counted.
     struct Import {
         let reference: ExportReference
+        /// The pool that it is of, whose process counts it as long as it has the pool; nil for memory of no pool.
+        var pool: ExportReference?
         let device: Int32
         let context: ContextHandle
         let byteCount: Int
@@ -42,6 +44,8 @@ struct MemoryAccount {
         /// Of imported memory, the export it is of.
         var origin: ExportReference?
         var isCounted: Bool
+        /// Whether it is a multicast object, which has no memory of its own.
+        var isMulticast = false
         var mappingCount = 0
         var isReleased = false
         var export: ExportReference?
@@ -67,9 +71,17 @@ struct MemoryAccount {
         var countedBytes = 0
         /// What the application has of them; the rest is kept, or will be when streams have freed it.
         var liveBytes = 0
+        /// Under what other processes may import it.
+        var export: ExportReference?
 
         /// Pools are made of pages at least; where a driver's pieces are larger, what it has reserved shows it.
         static let pageBytes = 4096
+    }
+
+    /// A pool of another process, which nothing is allocated from.
+    struct ImportedPool {
+        let reference: ExportReference
+        let device: Int32
     }
 
     /// Memory whose free waits for a stream; it is in use until the event behind it is done.
@@ -88,6 +100,7 @@ struct MemoryAccount {
     var pools: [MemoryPoolHandle: Pool] = [:]
     var pendingFrees: [PendingFree] = []
     var imports: [CUdeviceptr: Import] = [:]
+    var importedPools: [MemoryPoolHandle: ImportedPool] = [:]
     var physicalMemory: [PhysicalMemoryHandle: PhysicalMemory] = [:]
     /// Released memory that is still mapped; the driver may use its handle again.
     var releasedMemory: [UInt64: PhysicalMemory] = [:]

@@ -45,7 +45,7 @@ extension PartitionedDriver {
     package func cuIpcCloseMemHandle(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
         try driver.cuIpcCloseMemHandle(context, dptr: dptr)
         account.withLock { account in
-            guard let opened = account.imports[dptr] else { return }
+            guard let opened = account.imports[dptr], opened.pool == nil else { return }
             if opened.openCount > 1 {
                 account.imports[dptr]?.openCount -= 1
                 return
@@ -60,6 +60,7 @@ extension PartitionedDriver {
     func settleImports(_ account: inout MemoryAccount) {
         for (address, opened) in account.imports where !opened.isCounted {
             guard slot.ledger.export(opened.reference) == nil else { continue }
+            if let pool = opened.pool, slot.ledger.export(pool) != nil { continue }
             slot.add(account.grow(by: opened.byteCount, on: opened.device), device: Int(opened.device))
             account.imports[address]?.isCounted = true
         }
@@ -109,9 +110,10 @@ extension PartitionedDriver {
     ///
     /// CUDA_ERROR_INVALID_HANDLE for a stale or a forged one, and for one of another allocation.
     func find(
-        _ handle: ShareableHandle, _ kind: Export.Kind
+        _ handle: ShareableHandle, _ kinds: Export.Kind...
     ) throws(CUDAError) -> (ExportReference, Export) {
-        guard let reference = handle.exportReference, let export = slot.ledger.export(reference), export.kind == kind
+        guard let reference = handle.exportReference, let export = slot.ledger.export(reference),
+            kinds.contains(export.kind)
         else { throw .invalidHandle }
         return (reference, export)
     }

@@ -77,6 +77,7 @@ extension PartitionedDriver {
 
     package func cuMemFree_v2(_ context: ContextHandle, dptr: CUdeviceptr) throws(CUDAError) {
         try driver.cuMemFree_v2(context, dptr: dptr)
+        if let opened = forgetImport(at: dptr) { return giveBack(opened.byteCount, on: opened.device) }
         account.withLock { account in
             guard let allocation = account.forget(dptr) else { return }
             // From here on it counts where it is open.
@@ -100,7 +101,7 @@ extension PartitionedDriver {
             settle(pool, &account)
             return nil
         }
-        guard let allocation else { return }
+        guard let allocation = allocation ?? forgetImport(at: dptr) else { return }
         // It is in use until the stream has come to here.
         guard let event = recordEvent(context, hStream) else {
             return giveBack(allocation.byteCount, on: allocation.device)

@@ -161,8 +161,11 @@ extension PartitionedDriver {
 
     // MARK: The pools themselves
 
-    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
-        let pool = try driver.cuMemPoolCreate(device: driverDevice(device), maxSize: maxSize)
+    package func cuMemPoolCreate(
+        device: Int32, handleTypes: UInt32, maxSize: Int
+    ) throws(CUDAError) -> MemoryPoolHandle {
+        let pool = try driver.cuMemPoolCreate(
+            device: driverDevice(device), handleTypes: handleTypes, maxSize: maxSize)
         account.withLock { $0.pools[pool] = MemoryAccount.Pool(device: device) }
         return pool
     }
@@ -177,8 +180,10 @@ extension PartitionedDriver {
 
     /// A pool's memory goes when the last allocation of it is freed; until then it is counted as memory of its own.
     package func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError) {
+        withdrawExport(of: pool)
         try driver.cuMemPoolDestroy(pool: pool)
         account.withLock { account in
+            account.importedPools[pool] = nil
             guard let ended = account.pools.removeValue(forKey: pool) else { return }
             var inUse = 0
             for (address, allocation) in account.allocations where allocation.pool == pool {

@@ -111,7 +111,8 @@ extension PartitionedDriver {
         if let export = known.export { return ShareableHandle(export) }
         let driverHandle = try driver.cuMemExportToShareableHandle(handle: handle)
         let export = Export(
-            .physicalMemory, device: Int(known.device), byteCount: known.byteCount, handle: driverHandle.bytes)
+            known.isMulticast ? .multicast : .physicalMemory, device: Int(known.device), byteCount: known.byteCount,
+            handle: driverHandle.bytes)
         guard let reference = slot.publish(export) else { throw .outOfMemory }
         account.withLock { $0.physicalMemory[handle]?.export = reference }
         return ShareableHandle(reference)
@@ -121,12 +122,14 @@ extension PartitionedDriver {
         shareableHandle: ShareableHandle
     ) throws(CUDAError) -> PhysicalMemoryHandle {
         settle()
-        let (reference, export) = try find(shareableHandle, .physicalMemory)
+        let (reference, export) = try find(shareableHandle, .physicalMemory, .multicast)
         guard let driverHandle = ShareableHandle(export.handle) else { throw .invalidHandle }
         let made = try driver.cuMemImportFromShareableHandle(shareableHandle: driverHandle)
         account.withLock { account in
             account.physicalMemory[made] = MemoryAccount.PhysicalMemory(
-                device: Int32(export.device), byteCount: export.byteCount, origin: reference, isCounted: false)
+                device: Int32(export.device), byteCount: export.byteCount,
+                origin: export.kind == .multicast ? nil : reference, isCounted: false,
+                isMulticast: export.kind == .multicast)
             isChangingByItself.store(true, ordering: .relaxed)
         }
         return made

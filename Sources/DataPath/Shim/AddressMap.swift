@@ -39,8 +39,10 @@ struct Allocation: BitwiseCopyable {
     var id: UInt64
     /// Handle of the pool it came from, or 0.
     var poolBits: UInt64 = 0
-    /// How often memory of another process has been opened.
+    /// How often memory of another process has been opened; 0 for other memory.
     var openCount = 0
+    /// A free has been enqueued: it cannot be freed twice.
+    var isFreePending = false
     /// Flags of cuMemHostAlloc or cuMemHostRegister.
     var hostFlags: UInt32 = 0
     /// Where a device in another process has memory that the host uses too; 0 for all other memory.
@@ -186,10 +188,11 @@ final class AddressMap: Sendable {
         }
     }
 
-    /// Forgets the device memory of a context that ended.
+    /// Forgets the device memory of a context that ended, and returns it.
     ///
     /// Host memory stays until it is freed or unregistered.
-    func removeAll(ofContext bits: UInt64) {
+    @discardableResult
+    func removeAll(ofContext bits: UInt64) -> [Allocation] {
         let removed = allocations.withLock { allocations in
             let isEnded = { (allocation: Allocation) in allocation.contextBits == bits && allocation.kind.isOnDevice }
             let ended = allocations.filter(isEnded)
@@ -197,6 +200,7 @@ final class AddressMap: Sendable {
             return ended
         }
         for allocation in removed where allocation.kind.isReserved { release(allocation) }
+        return removed
     }
 
     /// Keeps host memory away from a new range of device memory.

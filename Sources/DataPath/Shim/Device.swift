@@ -52,14 +52,26 @@ final class Device: Sendable {
             let index = Int(attribute.rawValue)
             if description.attributes.indices.contains(index) { description.attributes[index] = value }
         }
+        // Of the ways in which processes pass handles, file descriptors are the one that works over a network.
+        let handleTypes = Int(CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES.rawValue)
+        if description.attributes.indices.contains(handleTypes) {
+            description.attributes[handleTypes] &= Int32(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR.rawValue)
+        }
         self.description = description
         limits = LaunchLimits(description)
     }
+
+    /// How other processes can import a pool of the device: bits of CUmemAllocationHandleType.
+    var poolHandleTypes: UInt32 { UInt32(bitPattern: description[CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES]) }
 
     private static let ownAttributes: [(CUdevice_attribute, Int32)] = [
         (CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 1),
         (CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 1),
         (CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1),
+        (CU_DEVICE_ATTRIBUTE_HOST_MEMORY_POOLS_SUPPORTED, 1),
+        (CU_DEVICE_ATTRIBUTE_HOST_NUMA_MEMORY_POOLS_SUPPORTED, 1),
+        // No node of the application's host is closer to a device behind a network than another.
+        (CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID, 0),
         (CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH, 0),
         (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS, 0),
         (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES, 0),

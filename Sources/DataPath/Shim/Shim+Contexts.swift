@@ -223,6 +223,7 @@ extension Shim {
         } else {
             try driver.cuCtxSynchronize(handle)
         }
+        finishPendingFrees()
         try throwLearntFailure()
     }
 

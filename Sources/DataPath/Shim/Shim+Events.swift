@@ -60,6 +60,7 @@ extension Shim {
         let event = try events.object(hEvent)
         try checkIsNotCaptured(event)
         try driver.cuEventSynchronize(try event.context.handle, hEvent: event.handle)
+        finishPendingFrees()
         try throwLearntFailure()
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
+import CSystem
 import Driver
 import Glibc
 
@@ -22,22 +23,40 @@ extension Shim {
         let active = try activeContext()
         try checkIsSafeInCapture()
         guard let pp, bytesize != 0, Flags & ~Self.allocationFlags == 0 else { throw .invalidValue }
-        guard bytesize > 0, bytesize <= Int.max - Self.pageBytes,
+        pp.pointee = try allocateHostMemory(bytesize, Flags, in: active.context)
+    }
+
+    /// Allocates host memory, of a pool and on a node of the host if these are given.
+    func allocateHostMemory(
+        _ byteCount: Int, _ flags: UInt32, in context: Context, pool: Pool? = nil
+    ) throws(CUDAError) -> UnsafeMutableRawPointer {
+        guard byteCount > 0, byteCount <= Int.max - Self.pageBytes,
             let address = mmap(
-                nil, Self.wholePages(bytesize), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                nil, Self.wholePages(byteCount), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
             address != MAP_FAILED
         else { throw .outOfMemory }
-        memory.insert(host: hostMemory(address, bytesize, .host, Flags, active.context))
-        pp.pointee = address
+        // A wish: on a node that has no more, memory of another one does.
+        if let node = pool?.client?.place.node { csystem_prefer_node(address, Self.wholePages(byteCount), node) }
+        var allocation = hostMemory(address, byteCount, .host, flags, context)
+        allocation.poolBits = pool?.bits ?? 0
+        memory.insert(host: allocation)
+        return address
     }
 
     func cuMemFreeHost(_ p: UnsafeMutableRawPointer?) throws(CUDAError) {
         try checkIsSafeInCapture()
-        guard let p, let freed = memory.remove(host: Self.address(p)) else {
-            throw .invalidValue
-        }
-        unshareHostMemory(freed)
-        munmap(p, Self.wholePages(freed.byteCount))
+        guard memory.find(Self.address(p))?.poolBits == 0 else { throw .invalidValue }
+        try freeHostMemory(Self.address(p))
+    }
+
+    /// Frees host memory of this library that begins at an address.
+    ///
+    /// What a device has of it goes when all its work is done, or in the order of its default stream, so that nobody
+    /// waits.
+    func freeHostMemory(_ address: CUdeviceptr, inOrder: Bool = false) throws(CUDAError) {
+        guard let freed = memory.remove(host: address) else { throw .invalidValue }
+        unshareHostMemory(freed, inOrder: inOrder)
+        munmap(UnsafeMutableRawPointer(bitPattern: UInt(address)), Self.wholePages(freed.byteCount))
     }
 
     func cuMemHostRegister_v2(_ p: UnsafeMutableRawPointer?, _ bytesize: Int, _ Flags: UInt32) throws(CUDAError) {

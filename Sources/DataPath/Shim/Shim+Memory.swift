@@ -54,10 +54,13 @@ extension Shim {
         try checkIsSafeInCapture()
         if dptr == 0 { return }
         if let allocation = graphAllocation(at: dptr) { return try free(allocation) }
-        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind.isFreeable,
-            let context = contexts[allocation.contextBits]
-        else { throw .invalidValue }
+        guard let allocation = memory.find(dptr), allocation.base == dptr, !allocation.isFreePending else {
+            throw .invalidValue
+        }
+        if isOfClientPool(allocation) { return try freeOfClientPool(allocation) }
+        guard allocation.kind.isFreeable, let context = contexts[allocation.contextBits] else { throw .invalidValue }
         if allocation.kind == .managed { memoryAdvice.withLock { $0[allocation.id] = nil } }
+        guard endImport(allocation) else { return }
         if allocation.deviceBase != 0 { return try free(managed: allocation, try context.handle) }
         // The addresses are given up after the driver gave up the memory: until then they must stay free of host
         // memory.
@@ -103,7 +106,7 @@ extension Shim {
             memory.insert(
                 Allocation(
                     base: address, byteCount: byteCount, kind: .device, contextBits: context.bits,
-                    device: context.device.ordinal, id: nextID(), poolBits: pool?.bits ?? 0))
+                    device: (pool?.device ?? context.device).ordinal, id: nextID(), poolBits: pool?.bits ?? 0))
             return address
         }
         throw .outOfMemory

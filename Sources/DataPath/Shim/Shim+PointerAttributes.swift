@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import Synchronization
 
 /// What is known of an address.
 extension Shim {
@@ -70,7 +71,7 @@ extension Shim {
         case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: put(allocation.base)
         case CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_MAPPING_SIZE: put(allocation.byteCount)
         case CU_POINTER_ATTRIBUTE_MAPPED: put(UInt32(1))
-        case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: put(UInt64(0))
+        case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: put(UInt64(handleTypes(of: allocation)))
         case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: put(CU_MEM_ACCESS_FLAGS_PROT_READWRITE.rawValue)
         case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: put(allocation.poolBits)
         case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: put(allocation.id)
@@ -78,6 +79,13 @@ extension Shim {
         default: return false
         }
         return true
+    }
+
+    /// How memory can be passed to other processes: bits of CUmemAllocationHandleType.
+    private func handleTypes(of allocation: Allocation) -> UInt32 {
+        if allocation.poolBits != 0 { return pools[allocation.poolBits]?.handleTypes ?? 0 }
+        guard allocation.kind == .mapped else { return 0 }
+        return virtualMemory.withLock { $0.mappings[allocation.base]?.memory.handleTypes ?? 0 }
     }
 
     /// What the question for several attributes answers where there is none: 0, and -1 or -2 for a device, as

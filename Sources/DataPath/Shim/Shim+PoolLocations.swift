@@ -1,45 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import Synchronization
 
-/// The pools of a location. Locations that have pools are devices, and their memory stays where it is.
+/// The pools of a location: of a device, of the host or a node of it, or of managed memory.
 extension Shim {
     func cuMemGetDefaultMemPool(
         _ pool_out: UnsafeMutablePointer<OpaquePointer?>?, _ location: UnsafeMutablePointer<CUmemLocation>?,
         _ type: CUmemAllocationType
     ) throws(CUDAError) {
-        try cuDeviceGetDefaultMemPool(pool_out, try deviceWithPools(location, type))
+        guard let location = location?.pointee else { throw .invalidValue }
+        guard let place = try clientPlace(location, type) else {
+            return try cuDeviceGetDefaultMemPool(pool_out, location.id)
+        }
+        try write(handle: try defaultPool(of: place).bits, to: pool_out)
     }
 
     func cuMemGetMemPool(
         _ pool: UnsafeMutablePointer<OpaquePointer?>?, _ location: UnsafeMutablePointer<CUmemLocation>?,
         _ type: CUmemAllocationType
     ) throws(CUDAError) {
-        try cuDeviceGetMemPool(pool, try deviceWithPools(location, type))
+        guard let location = location?.pointee else { throw .invalidValue }
+        guard let place = try clientPlace(location, type) else { return try cuDeviceGetMemPool(pool, location.id) }
+        if let current = clientPools.withLock({ $0[place]?.current }) {
+            return try write(handle: current.bits, to: pool)
+        }
+        try write(handle: try defaultPool(of: place).bits, to: pool)
     }
 
     func cuMemSetMemPool(
         _ location: UnsafeMutablePointer<CUmemLocation>?, _ type: CUmemAllocationType, _ pool: OpaquePointer?
     ) throws(CUDAError) {
-        try cuDeviceSetMemPool(try deviceWithPools(location, type), pool)
-    }
-
-    /// The device that is meant; CUDA_ERROR_NOT_SUPPORTED for pools of the host and of managed memory.
-    private func deviceWithPools(
-        _ location: UnsafeMutablePointer<CUmemLocation>?, _ type: CUmemAllocationType
-    ) throws(CUDAError) -> CUdevice {
         guard let location = location?.pointee else { throw .invalidValue }
-        switch (location.type, type) {
-        case (CU_MEM_LOCATION_TYPE_DEVICE, CU_MEM_ALLOCATION_TYPE_PINNED): return location.id
-        case (CU_MEM_LOCATION_TYPE_HOST, CU_MEM_ALLOCATION_TYPE_PINNED),
-            (CU_MEM_LOCATION_TYPE_HOST_NUMA, CU_MEM_ALLOCATION_TYPE_PINNED),
-            (CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN, CU_MEM_ALLOCATION_TYPE_PINNED),
-            (CU_MEM_LOCATION_TYPE_NONE, CU_MEM_ALLOCATION_TYPE_MANAGED),
-            (CU_MEM_LOCATION_TYPE_DEVICE, CU_MEM_ALLOCATION_TYPE_MANAGED),
-            (CU_MEM_LOCATION_TYPE_HOST, CU_MEM_ALLOCATION_TYPE_MANAGED),
-            (CU_MEM_LOCATION_TYPE_HOST_NUMA, CU_MEM_ALLOCATION_TYPE_MANAGED):
-            throw .notSupported
-        default: throw .invalidValue
-        }
+        guard let place = try clientPlace(location, type) else { return try cuDeviceSetMemPool(location.id, pool) }
+        let pool = try self.pool(pool)
+        guard pool.client?.place == place else { throw .invalidValue }
+        clientPools.withLock { $0[place, default: ClientPools()].current = pool }
     }
 }

@@ -19,7 +19,9 @@ extension Shim {
         _ dptr: UnsafeMutablePointer<CUdeviceptr>?, _ bytesize: Int, _ pool: OpaquePointer?, _ hStream: OpaquePointer?,
         defaultStream: DefaultStream
     ) throws(CUDAError) {
-        try allocate(dptr, bytesize, from: try self.pool(pool), try workTarget(hStream, defaultStream))
+        let pool = try self.pool(pool)
+        guard !pool.isImported else { throw .invalidValue }
+        try allocate(dptr, bytesize, from: pool, try workTarget(hStream, defaultStream))
     }
 
     func cuMemFreeAsync(
@@ -31,9 +33,12 @@ extension Shim {
             return try capture(work, on: stream)
         }
         if let allocation = graphAllocation(at: dptr) { return try free(allocation) }
-        guard let allocation = memory.find(dptr), allocation.base == dptr, allocation.kind == .device else {
+        guard let allocation = memory.find(dptr), allocation.base == dptr, !allocation.isFreePending else {
             throw .invalidValue
         }
+        if isOfClientPool(allocation) { return try freeOfClientPool(allocation, inOrderOf: target) }
+        guard allocation.kind == .device else { throw .invalidValue }
+        guard endImport(allocation) else { return }
         try driver.cuMemFreeAsync(target.context, dptr: dptr, hStream: target.stream)
         memory.remove(dptr) { $0.id == allocation.id }
     }
@@ -44,6 +49,11 @@ extension Shim {
         guard dptr != nil, byteCount != 0 else { throw .invalidValue }
         guard byteCount > 0 else { throw .outOfMemory }
         let context = try context(of: target)
+        if let client = pool.client {
+            // A graph's memory nodes are of devices.
+            guard target.capturing == nil else { throw .notSupported }
+            return try write(try allocate(byteCount, from: pool, client, target), to: dptr)
+        }
         if let stream = target.capturing {
             var properties = CUmemPoolProps()
             properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED
@@ -80,7 +90,7 @@ extension Shim {
     func cuDeviceSetMemPool(_ dev: CUdevice, _ pool: OpaquePointer?) throws(CUDAError) {
         let device = try device(dev)
         let pool = try self.pool(pool)
-        guard pool.device === device else { throw .invalidValue }
+        guard pool.client == nil, pool.device === device, !pool.isImported else { throw .invalidValue }
         device.pools.withLock { $0.currentPool = pool }
     }
 
@@ -100,105 +110,5 @@ extension Shim {
         }
         if kept !== made { pools.remove(made.bits) }
         return kept
-    }
-
-    // MARK: Pools of the application
-
-    func cuMemPoolCreate(
-        _ pool: UnsafeMutablePointer<OpaquePointer?>?, _ poolProps: UnsafePointer<CUmemPoolProps>?
-    ) throws(CUDAError) {
-        guard pool != nil, let properties = poolProps?.pointee,
-            properties.allocType == CU_MEM_ALLOCATION_TYPE_PINNED
-        else { throw .invalidValue }
-        guard properties.handleTypes == CU_MEM_HANDLE_TYPE_NONE, properties.location.type == CU_MEM_LOCATION_TYPE_DEVICE
-        else { throw .notSupported }
-        let device = try device(properties.location.id)
-        let handle = try driver.cuMemPoolCreate(device: device.driverOrdinal, maxSize: properties.maxSize)
-        let made = try pools.insert { bits in Pool(bits: bits, handle: handle, device: device, isDefault: false) }
-        try write(handle: made.bits, to: pool)
-    }
-
-    func cuMemPoolDestroy(_ pool: OpaquePointer?) throws(CUDAError) {
-        let pool = try self.pool(pool)
-        guard !pool.isDefault, pools.remove(pool.bits) != nil else { throw .invalidValue }
-        pool.device.pools.withLock { if $0.currentPool === pool { $0.currentPool = nil } }
-        try driver.cuMemPoolDestroy(pool: pool.handle)
-    }
-
-    func cuMemPoolTrimTo(_ pool: OpaquePointer?, _ minBytesToKeep: Int) throws(CUDAError) {
-        try driver.cuMemPoolTrimTo(pool: try self.pool(pool).handle, minBytesToKeep: minBytesToKeep)
-    }
-
-    func cuMemPoolGetAttribute(
-        _ pool: OpaquePointer?, _ attr: CUmemPool_attribute, _ value: UnsafeMutableRawPointer?
-    ) throws(CUDAError) {
-        let pool = try self.pool(pool)
-        guard let value else { throw .invalidValue }
-        let is64Bit = try is64Bit(attr)
-        let number = try driver.cuMemPoolGetAttribute(pool: pool.handle, attr: attr.rawValue)
-        if is64Bit {
-            value.storeBytes(of: number, as: UInt64.self)
-        } else {
-            value.storeBytes(of: UInt32(truncatingIfNeeded: number), as: UInt32.self)
-        }
-    }
-
-    func cuMemPoolSetAttribute(
-        _ pool: OpaquePointer?, _ attr: CUmemPool_attribute, _ value: UnsafeMutableRawPointer?
-    ) throws(CUDAError) {
-        let pool = try self.pool(pool)
-        guard let value else { throw .invalidValue }
-        let number =
-            try is64Bit(attr) ? value.loadUnaligned(as: UInt64.self) : UInt64(value.loadUnaligned(as: UInt32.self))
-        try driver.cuMemPoolSetAttribute(pool: pool.handle, attr: attr.rawValue, value: number)
-    }
-
-    /// The device of a pool reaches its memory; others do not.
-    func cuMemPoolGetAccess(
-        _ flags: UnsafeMutablePointer<CUmemAccess_flags>?, _ memPool: OpaquePointer?,
-        _ location: UnsafeMutablePointer<CUmemLocation>?
-    ) throws(CUDAError) {
-        let pool = try self.pool(memPool)
-        guard let location = location?.pointee, location.type == CU_MEM_LOCATION_TYPE_DEVICE else {
-            throw .invalidValue
-        }
-        let isOwn = try device(location.id) === pool.device
-        try write(isOwn ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE, to: flags)
-    }
-
-    func cuMemPoolSetAccess(
-        _ pool: OpaquePointer?, _ map: UnsafePointer<CUmemAccessDesc>?, _ count: Int
-    ) throws(CUDAError) {
-        let pool = try self.pool(pool)
-        guard let map, count > 0, count <= devices.count else { throw .invalidValue }
-        for index in 0..<count {
-            guard map[index].location.type == CU_MEM_LOCATION_TYPE_DEVICE else { throw .invalidValue }
-            let isOwn = try device(map[index].location.id) === pool.device
-            switch (isOwn, map[index].flags) {
-            case (true, CU_MEM_ACCESS_FLAGS_PROT_READWRITE), (false, CU_MEM_ACCESS_FLAGS_PROT_NONE): continue
-            case (true, _): throw .invalidValue
-            case (false, _): throw .notSupported
-            }
-        }
-    }
-
-    func pool(_ handle: OpaquePointer?) throws(CUDAError) -> Pool {
-        guard let pool = pools[bits(handle)] else { throw .invalidValue }
-        return pool
-    }
-
-    /// Whether the value of an attribute is a 64-bit number; the others are `int`.
-    private func is64Bit(_ attribute: CUmemPool_attribute) throws(CUDAError) -> Bool {
-        switch attribute {
-        case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES, CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC,
-            CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES, CU_MEMPOOL_ATTR_ALLOCATION_TYPE,
-            CU_MEMPOOL_ATTR_EXPORT_HANDLE_TYPES, CU_MEMPOOL_ATTR_LOCATION_ID, CU_MEMPOOL_ATTR_LOCATION_TYPE,
-            CU_MEMPOOL_ATTR_HW_DECOMPRESS_ENABLED, CU_MEMPOOL_ATTR_LOCALITY_DOMAIN_ID:
-            false
-        case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT, CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH,
-            CU_MEMPOOL_ATTR_USED_MEM_CURRENT, CU_MEMPOOL_ATTR_USED_MEM_HIGH, CU_MEMPOOL_ATTR_MAX_POOL_SIZE:
-            true
-        default: throw .invalidValue
-        }
     }
 }

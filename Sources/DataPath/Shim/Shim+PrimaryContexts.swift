@@ -84,6 +84,6 @@ extension Shim {
         textures.withLock { $0 = $0.filter { $0.key.context != context.bits } }
         surfaces.withLock { $0 = $0.filter { $0.key.context != context.bits } }
         shared.removeAll(ofContext: context.bits)
-        memory.removeAll(ofContext: context.bits)
+        for ended in memory.removeAll(ofContext: context.bits) where isOfClientPool(ended) { giveBack(ended) }
     }
 }

@@ -259,12 +259,16 @@ extension Shim {
     }
 
     /// Frees what a device has of host memory that is freed.
-    func unshareHostMemory(_ allocation: Allocation) {
+    func unshareHostMemory(_ allocation: Allocation, inOrder: Bool) {
         guard allocation.deviceBase != 0,
             let (base, context) = shared.remove(at: UInt(allocation.base), { ($0.driverBase, $0.context) })
         else { return }
         // The context may have ended, and the memory with it.
-        try? driver.cuMemFree_v2(context, dptr: base)
+        if inOrder {
+            try? driver.cuMemFreeAsync(context, dptr: base, hStream: .legacyDefault)
+        } else {
+            try? driver.cuMemFree_v2(context, dptr: base)
+        }
         memory.remove(allocation.deviceBase) { $0.kind == .view }
     }
 }

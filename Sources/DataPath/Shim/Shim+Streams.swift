@@ -51,6 +51,7 @@ extension Shim {
     func cuStreamSynchronize(_ hStream: OpaquePointer?, defaultStream: DefaultStream) throws(CUDAError) {
         let target = try target(hStream, defaultStream)
         try driver.cuStreamSynchronize(target.context, hStream: target.stream)
+        finishPendingFrees()
         try throwLearntFailure()
     }
 

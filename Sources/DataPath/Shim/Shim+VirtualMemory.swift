@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
-import CSystem
 import Driver
 import Glibc
 import Synchronization
@@ -65,13 +64,14 @@ extension Shim {
         try write(keep(made, size, device, handleTypes, allocFlags), to: handle)
     }
 
-    private func keep(
-        _ made: PhysicalMemoryHandle, _ byteCount: Int, _ device: Device, _ handleTypes: UInt32, _ allocFlags: UInt64
+    func keep(
+        _ made: PhysicalMemoryHandle, _ byteCount: Int, _ device: Device, _ handleTypes: UInt32, _ allocFlags: UInt64,
+        isMulticast: Bool = false
     ) throws(CUDAError) -> CUmemGenericAllocationHandle {
         let memory = try physicalMemory.insert { bits in
             PhysicalMemory(
                 bits: bits, handle: made, byteCount: byteCount, device: device, handleTypes: handleTypes,
-                allocFlags: allocFlags)
+                allocFlags: allocFlags, isMulticast: isMulticast)
         }
         return memory.bits
     }
@@ -91,7 +91,7 @@ extension Shim {
     }
 
     /// Memory of which the application has a handle.
-    private func held(_ handle: CUmemGenericAllocationHandle) throws(CUDAError) -> PhysicalMemory {
+    func held(_ handle: CUmemGenericAllocationHandle) throws(CUDAError) -> PhysicalMemory {
         guard let memory = physicalMemory[handle], memory.uses.withLock({ $0.handles > 0 }) else {
             throw .invalidValue
         }
@@ -138,7 +138,10 @@ extension Shim {
     func cuMemGetAllocationPropertiesFromHandle(
         _ prop: UnsafeMutablePointer<CUmemAllocationProp>?, _ handle: CUmemGenericAllocationHandle
     ) throws(CUDAError) {
-        try write(try held(handle).properties, to: prop)
+        let memory = try held(handle)
+        // It is of no device.
+        guard !memory.isMulticast else { throw .invalidValue }
+        try write(memory.properties, to: prop)
     }
 
     // MARK: Mapping
@@ -199,78 +202,5 @@ extension Shim {
         }
         guard let access else { throw .invalidValue }
         try write(UInt64(access), to: flags)
-    }
-}
-
-// MARK: Between processes
-
-/// What the file behind an exported descriptor says, which another process of the allocation imports.
-private struct ExportedMemory: BitwiseCopyable {
-    /// "BFMEMFD1".
-    static let magicValue: UInt64 = 0x3144_464D_454D_4642
-
-    var magic = magicValue
-    var byteCount: UInt64
-    var allocFlags: UInt64
-    var handleTypes: UInt64
-    var uuid: (UInt64, UInt64)
-    var handle: CUipcMemHandle
-}
-
-extension Shim {
-    /// The descriptor is of a file that says how to import the memory; it may be passed on as any other.
-    func cuMemExportToShareableHandle(
-        _ shareableHandle: UnsafeMutableRawPointer?, _ handle: CUmemGenericAllocationHandle,
-        _ handleType: CUmemAllocationHandleType, _ flags: UInt64
-    ) throws(CUDAError) {
-        let memory = try held(handle)
-        guard let shareableHandle, flags == 0 else { throw .invalidValue }
-        guard handleType == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR else { throw .notSupported }
-        guard memory.handleTypes & handleType.rawValue != 0 else { throw .invalidValue }
-        let exported = try driver.cuMemExportToShareableHandle(handle: memory.handle)
-        var contents = ExportedMemory(
-            byteCount: UInt64(memory.byteCount), allocFlags: memory.allocFlags,
-            handleTypes: UInt64(memory.handleTypes), uuid: Self.uuid(of: memory.device),
-            handle: exported.value(as: CUipcMemHandle.self))
-        let size = MemoryLayout<ExportedMemory>.size
-        let descriptor = csystem_sealed_memory_file("device memory", size)
-        guard descriptor >= 0 else { throw .outOfMemory }
-        guard pwrite(descriptor, &contents, size, 0) == size else {
-            close(descriptor)
-            throw .outOfMemory
-        }
-        shareableHandle.storeBytes(of: descriptor, as: Int32.self)
-    }
-
-    /// The descriptor stays the application's.
-    func cuMemImportFromShareableHandle(
-        _ handle: UnsafeMutablePointer<CUmemGenericAllocationHandle>?, _ osHandle: UnsafeMutableRawPointer?,
-        _ shHandleType: CUmemAllocationHandleType
-    ) throws(CUDAError) {
-        guard handle != nil else { throw .invalidValue }
-        guard shHandleType == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR else { throw .notSupported }
-        let descriptor = Int32(truncatingIfNeeded: Int(bitPattern: osHandle))
-        let size = MemoryLayout<ExportedMemory>.size
-        guard csystem_sealed_size(descriptor) == size else { throw .invalidValue }
-        var contents = ExportedMemory(
-            byteCount: 0, allocFlags: 0, handleTypes: 0, uuid: (0, 0), handle: CUipcMemHandle())
-        guard pread(descriptor, &contents, size, 0) == size, contents.magic == ExportedMemory.magicValue,
-            let byteCount = Int(exactly: contents.byteCount), byteCount > 0,
-            let device = devices.first(where: { Self.uuid(of: $0) == contents.uuid })
-        else { throw .invalidValue }
-        let made = try driver.cuMemImportFromShareableHandle(
-            shareableHandle: ShareableHandle(bytesOf: contents.handle))
-        try write(
-            keep(made, byteCount, device, UInt32(truncatingIfNeeded: contents.handleTypes), contents.allocFlags),
-            to: handle)
-    }
-
-    private static func uuid(of device: Device) -> (UInt64, UInt64) {
-        device.description.uuid.withUnsafeBytes { bytes in
-            guard bytes.count == 16 else { return (0, 0) }
-            return (
-                bytes.loadUnaligned(as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-            )
-        }
     }
 }

@@ -31,6 +31,13 @@ final class Shim: Sendable {
     let events = HandleTable<Event>(.event)
     let pools = HandleTable<Pool>(.pool)
     let links = HandleTable<Link>(.link)
+    /// The default pools of what is not a device's, and those that the application has put in their place.
+    let clientPools = Mutex<[ClientPool.Place: ClientPools]>([:])
+    let pendingFrees = Mutex<[PendingFree]>([])
+    /// How many there are, for a look that costs nothing.
+    let pendingFreeCount = Atomic(0)
+    /// Where memory of other processes' pools is open.
+    let poolImports = Mutex<[ShareableHandle: CUdeviceptr]>([:])
     let physicalMemory = HandleTable<PhysicalMemory>(.physicalMemory)
     let virtualMemory = Mutex(VirtualMemory())
     let graphs = HandleTable<Graph>(.graph)

@@ -3,7 +3,7 @@ import CCUDA
 import Driver
 import Synchronization
 
-/// Memory of a device without an address of its own.
+/// Memory of a device without an address of its own, or a multicast object, which is mapped and shared in its stead.
 final class PhysicalMemory: Sendable {
     struct Uses {
         /// Handles that the application holds: of its creation, its import, and cuMemRetainAllocationHandle.
@@ -18,11 +18,12 @@ final class PhysicalMemory: Sendable {
     let device: Device
     let handleTypes: UInt32
     let allocFlags: UInt64
+    let isMulticast: Bool
     let uses = Mutex(Uses())
 
     init(
         bits: UInt64, handle: PhysicalMemoryHandle, byteCount: Int, device: Device, handleTypes: UInt32,
-        allocFlags: UInt64
+        allocFlags: UInt64, isMulticast: Bool = false
     ) {
         self.bits = bits
         self.handle = handle
@@ -30,6 +31,7 @@ final class PhysicalMemory: Sendable {
         self.device = device
         self.handleTypes = handleTypes
         self.allocFlags = allocFlags
+        self.isMulticast = isMulticast
     }
 
     var properties: CUmemAllocationProp {

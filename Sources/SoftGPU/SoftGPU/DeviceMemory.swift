@@ -19,17 +19,29 @@ final class Allocation: Sendable {
     /// The file behind the pages, once other processes may map them; or another process's, whose memory this is.
     private let file: Mutex<SharedFile?>
     private let isImported: Bool
+    /// Whether a handle of it has been given out.
+    private let isExported = Atomic(false)
 
     fileprivate init(
-        address: UInt64, mappedBytes: Int, isPacked: Bool, memory: DeviceMemory, imported: SharedFile? = nil
+        address: UInt64, mappedBytes: Int, isPacked: Bool, memory: DeviceMemory, file shared: SharedFile? = nil,
+        isImported: Bool = false
     ) {
         self.address = address
         self.mappedBytes = mappedBytes
         self.isPacked = isPacked
         self.memory = memory
-        file = Mutex(imported)
-        isImported = imported != nil
+        file = Mutex(shared)
+        self.isImported = isImported
     }
+
+    /// The handle of memory that was allocated for other processes too; nil for other memory.
+    func export() -> ShareableHandle? {
+        guard !isImported, let file = file.withLock({ $0 }) else { return nil }
+        isExported.store(true, ordering: .relaxed)
+        return file.handle
+    }
+
+    var hasBeenExported: Bool { isExported.load(ordering: .relaxed) }
 
     deinit {
         guard isPacked else {
@@ -248,10 +260,25 @@ final class DeviceMemory: Sendable {
         return address
     }
 
+    /// Allocates memory that other processes can map from its beginning on.
+    func allocateShared(_ byteCount: Int, device: Int, family: UInt64) throws(CUDAError) -> Allocation {
+        let bytes = Self.mappedBytes(for: byteCount)
+        guard count(bytes) else { throw .outOfMemory }
+        do throws(CUDAError) {
+            let file = try SharedFile(.poolMemory, byteCount: bytes, device: device, family: family)
+            return try map(file, isImported: false)
+        } catch {
+            uncount(bytes)
+            throw error.code == CUDA_ERROR_MAP_FAILED ? .outOfMemory : error
+        }
+    }
+
     /// Maps another process's memory.
     ///
     /// It counts where it was allocated.
-    func map(_ file: SharedFile) throws(CUDAError) -> Allocation {
+    func map(_ file: SharedFile) throws(CUDAError) -> Allocation { try map(file, isImported: true) }
+
+    private func map(_ file: SharedFile, isImported: Bool) throws(CUDAError) -> Allocation {
         let bytes = file.mappedBytes
         let isHuge = bytes >= Self.hugePageBytes
         let offset = state.withLock { state -> Int? in
@@ -267,7 +294,8 @@ final class DeviceMemory: Sendable {
             giveBack(address, byteCount: 0)
             throw CUDAError(CUDA_ERROR_MAP_FAILED)
         }
-        return Allocation(address: address, mappedBytes: bytes, isPacked: false, memory: self, imported: file)
+        return Allocation(
+            address: address, mappedBytes: bytes, isPacked: false, memory: self, file: file, isImported: isImported)
     }
 
     /// Puts pages of this process alone where shared ones were.

@@ -23,6 +23,8 @@ final class MemoryMap: Sendable {
         case pool(MemoryPool)
         /// Another process; the application closes it.
         case imported
+        /// Another process, through a pool that was imported; the application frees it.
+        case importedPool(MemoryPool)
         /// Memory that was put behind reserved addresses; the application unmaps it.
         case mapping
         /// A variable of the module of this handle; the application cannot free it.
@@ -45,7 +47,7 @@ final class MemoryMap: Sendable {
         var isFreeable: Bool {
             switch owner {
             case .module, .imported, .mapping: false
-            case .context, .pool: !isFreePending
+            case .context, .pool, .importedPool: !isFreePending
             }
         }
     }

@@ -9,6 +9,10 @@ final class MemoryPool: Sendable {
     let bits: UInt64
     let device: Int
     let isDefault: Bool
+    /// What other processes know it by, if it was made for them or is one of theirs; nil for a pool of this process.
+    let identity: SharedFile?
+    /// Whether it is another process's: its memory can be opened, and nothing can be allocated.
+    let isImported: Bool
     private let memory: DeviceMemory
     /// 0: no limit but the device's.
     private let maxBytes: Int
@@ -34,30 +38,42 @@ final class MemoryPool: Sendable {
         }
 
         /// Takes kept memory out until at most `byteCount` bytes are reserved.
+        ///
+        /// What other processes may have open stays until the pool ends, as CUDA documents it of pools that are shared.
         mutating func trim(to byteCount: UInt64) -> [Allocation] {
             var dropped: [Allocation] = []
-            while keptBytes > 0, UInt64(reservedBytes) > byteCount, let size = kept.keys.first {
-                guard let allocation = kept[size]?.popLast() else {
-                    kept[size] = nil
-                    continue
+            for size in Array(kept.keys) {
+                var staying: [Allocation] = []
+                while UInt64(reservedBytes) > byteCount, let allocation = kept[size]?.popLast() {
+                    if allocation.hasBeenExported && !isDestroyed {
+                        staying.append(allocation)
+                    } else {
+                        keptBytes -= size
+                        dropped.append(allocation)
+                    }
                 }
-                keptBytes -= size
-                dropped.append(allocation)
+                let left = (kept[size] ?? []) + staying
+                kept[size] = left.isEmpty ? nil : left
             }
             return dropped
         }
     }
 
-    init(bits: UInt64, device: Int, isDefault: Bool, memory: DeviceMemory, maxBytes: Int) {
+    init(
+        bits: UInt64, device: Int, isDefault: Bool, memory: DeviceMemory, maxBytes: Int, identity: SharedFile? = nil,
+        isImported: Bool = false
+    ) {
         self.bits = bits
         self.device = device
         self.isDefault = isDefault
+        self.identity = identity
+        self.isImported = isImported
         self.memory = memory
         self.maxBytes = maxBytes
     }
 
     func allocate(_ byteCount: Int) throws(CUDAError) -> Allocation {
-        guard byteCount > 0 else { throw .invalidValue }
+        guard byteCount > 0, !isImported else { throw .invalidValue }
         guard byteCount <= memory.totalBytes else { throw .outOfMemory }
         let size = DeviceMemory.mappedBytes(for: byteCount)
         let reused = state.withLock { state -> Allocation? in
@@ -82,19 +98,36 @@ final class MemoryPool: Sendable {
 
     private func allocateFresh(_ byteCount: Int) throws(CUDAError) -> Allocation {
         do {
-            return try memory.allocate(byteCount)
+            return try allocateOnce(byteCount)
         } catch {
             // Kept memory of other sizes may stand in the way.
             trim(to: 0)
-            return try memory.allocate(byteCount)
+            return try allocateOnce(byteCount)
         }
+    }
+
+    private func allocateOnce(_ byteCount: Int) throws(CUDAError) -> Allocation {
+        guard let identity else { return try memory.allocate(byteCount) }
+        return try memory.allocateShared(byteCount, device: device, family: identity.family)
+    }
+
+    /// Opens memory of another process's pool.
+    func open(_ handle: ShareableHandle) throws(CUDAError) -> (allocation: Allocation, byteCount: Int) {
+        guard isImported, let file = try? SharedFile(opening: handle, .poolMemory), file.family == identity?.family
+        else { throw .invalidValue }
+        let allocation = try memory.map(file)
+        state.withLock { state in
+            state.usedBytes += allocation.mappedBytes
+            state.noteHighs()
+        }
+        return (allocation, file.byteCount)
     }
 
     /// Takes memory back, at the point of the stream's work where it was freed.
     func release(_ allocation: Allocation) {
         state.withLock { state in
             state.usedBytes -= allocation.mappedBytes
-            guard !state.isDestroyed else { return }
+            guard !state.isDestroyed, !isImported else { return }
             state.keptBytes += allocation.mappedBytes
             state.kept[allocation.mappedBytes, default: []].append(allocation)
         }
@@ -117,6 +150,11 @@ final class MemoryPool: Sendable {
     func destroy() {
         state.withLock { $0.isDestroyed = true }
         trim(to: 0)
+    }
+
+    private var handleTypes: UInt64 {
+        let isExportable = identity != nil && !isImported
+        return UInt64((isExportable ? CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR : CU_MEM_HANDLE_TYPE_NONE).rawValue)
     }
 
     func setAttribute(_ attribute: UInt32, _ value: UInt64) throws(CUDAError) {
@@ -148,7 +186,7 @@ final class MemoryPool: Sendable {
             case CU_MEMPOOL_ATTR_USED_MEM_CURRENT: UInt64(state.usedBytes)
             case CU_MEMPOOL_ATTR_USED_MEM_HIGH: UInt64(state.usedBytesHigh)
             case CU_MEMPOOL_ATTR_ALLOCATION_TYPE: UInt64(CU_MEM_ALLOCATION_TYPE_PINNED.rawValue)
-            case CU_MEMPOOL_ATTR_EXPORT_HANDLE_TYPES: UInt64(CU_MEM_HANDLE_TYPE_NONE.rawValue)
+            case CU_MEMPOOL_ATTR_EXPORT_HANDLE_TYPES: handleTypes
             case CU_MEMPOOL_ATTR_LOCATION_ID: UInt64(device)
             case CU_MEMPOOL_ATTR_LOCATION_TYPE: UInt64(CU_MEM_LOCATION_TYPE_DEVICE.rawValue)
             case CU_MEMPOOL_ATTR_MAX_POOL_SIZE: UInt64(maxBytes)

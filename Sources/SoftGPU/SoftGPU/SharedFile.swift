@@ -13,6 +13,9 @@ final class SharedFile: Sendable {
         case memory = 1
         case event
         case physicalMemory
+        /// Nothing but what the pool is.
+        case pool
+        case poolMemory
     }
 
     /// "SOFTSHR1".
@@ -28,7 +31,11 @@ final class SharedFile: Sendable {
     let handle: ShareableHandle
 
     /// Makes a file of zeros; CUDA_ERROR_OUT_OF_MEMORY if the process may not have another.
-    init(_ contents: Contents, byteCount: Int, device: Int) throws(CUDAError) {
+    ///
+    /// Files of one family are told from others by ``family``.
+    init(
+        _ contents: Contents, byteCount: Int, device: Int, family: UInt64 = UInt64.random(in: 0...UInt64.max)
+    ) throws(CUDAError) {
         let mappedBytes = (byteCount + Self.pageBytes - 1) / Self.pageBytes * Self.pageBytes
         let descriptor = csystem_sealed_memory_file("device memory", mappedBytes + Self.pageBytes)
         guard descriptor >= 0 else { throw .outOfMemory }
@@ -36,7 +43,7 @@ final class SharedFile: Sendable {
         let made = ShareableHandle(
             words: (
                 Self.magic, contents.rawValue, place, UInt64(mappedBytes), UInt64(byteCount), UInt64(device),
-                UInt64.random(in: 0...UInt64.max), UInt64.random(in: 0...UInt64.max)
+                family, UInt64.random(in: 0...UInt64.max)
             ))
         let written = made.bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, mappedBytes) }
         guard written == ShareableHandle.byteCount else {
@@ -75,6 +82,9 @@ final class SharedFile: Sendable {
         self.device = device
         self.handle = handle
     }
+
+    /// A random number that a pool and its memory have in common.
+    var family: UInt64 { handle[6] }
 
     /// Whether this process has made it.
     var isOwn: Bool { handle[2] >> 32 == UInt64(UInt32(bitPattern: getpid())) }

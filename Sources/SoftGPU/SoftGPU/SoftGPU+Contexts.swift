@@ -88,9 +88,7 @@ extension SoftGPU {
         arrays.removeAll { $0.context == context.bits }
         mipmappedArrays.removeAll { $0.context == context.bits }
         for entry in memoryMap.removeAll(where: { $0.context == context.bits }) {
-            if case .pool(let pool) = entry.owner, let allocation = entry.allocation as? Allocation {
-                pool.release(allocation)
-            }
+            giveBack(entry)
         }
         forgetImports(of: context)
         context.noteSynchronization()

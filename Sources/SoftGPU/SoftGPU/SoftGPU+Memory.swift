@@ -51,8 +51,15 @@ extension SoftGPU {
     /// Ends an allocation whose free was begun.
     private func finishFree(_ entry: MemoryMap.Entry) {
         guard (try? memoryMap.remove(at: entry.address)) != nil else { return }
-        if case .pool(let pool) = entry.owner, let allocation = entry.allocation as? Allocation {
-            pool.release(allocation)
+        giveBack(entry)
+    }
+
+    /// Gives memory that is no longer known back to its pool.
+    func giveBack(_ entry: MemoryMap.Entry) {
+        guard let allocation = entry.allocation as? Allocation else { return }
+        switch entry.owner {
+        case .pool(let pool), .importedPool(let pool): pool.release(allocation)
+        case .context, .imported, .mapping, .module: break
         }
     }
 
@@ -100,12 +107,17 @@ extension SoftGPU {
 
     // MARK: Pools
 
-    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
+    package func cuMemPoolCreate(
+        device: Int32, handleTypes: UInt32, maxSize: Int
+    ) throws(CUDAError) -> MemoryPoolHandle {
         let device = try self.device(device)
         guard maxSize >= 0 else { throw .invalidValue }
+        guard handleTypes & ~CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR.rawValue == 0 else { throw .notSupported }
+        let identity = handleTypes == 0 ? nil : try SharedFile(.pool, byteCount: 1, device: device.ordinal)
         let pool = try pools.insert { bits in
             MemoryPool(
-                bits: bits, device: device.ordinal, isDefault: false, memory: device.memory, maxBytes: maxSize)
+                bits: bits, device: device.ordinal, isDefault: false, memory: device.memory, maxBytes: maxSize,
+                identity: identity)
         }
         device.add(pool)
         return MemoryPoolHandle(bits: pool.bits)

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -69,6 +70,22 @@ long csystem_sealed_size(int descriptor) {
     int seals = fcntl(descriptor, F_GET_SEALS);
     if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(descriptor, &status) != 0) return -1;
     return status.st_size;
+}
+
+bool csystem_has_node(int node) {
+    char path[64];
+    snprintf(path, sizeof path, "/sys/devices/system/node/node%d", node);
+    return node == 0 || (node > 0 && access(path, F_OK) == 0);
+}
+
+void csystem_prefer_node(void *address, size_t count, int node) {
+    unsigned long nodes[16] = {0};
+    unsigned bits = 8 * sizeof nodes[0];
+    if (node < 0 || node >= (int)(bits * 16)) return;
+    nodes[node / bits] = 1ul << node % bits;
+    const int preferred = 1; // MPOL_PREFERRED
+    // The kernel leaves out the last bit of the number it is given.
+    syscall(SYS_mbind, address, count, preferred, nodes, bits * 16 + 1, 0);
 }
 
 int csystem_lock_byte(int descriptor, long offset) {

@@ -784,6 +784,18 @@ typedef struct CUmemAllocationProp {
     CUmemAllocationFlags allocFlags;
 } CUmemAllocationProp;
 
+typedef enum CUmulticastGranularity_flags {
+    CU_MULTICAST_GRANULARITY_MINIMUM = 0x0,
+    CU_MULTICAST_GRANULARITY_RECOMMENDED = 0x1,
+} CUmulticastGranularity_flags;
+
+typedef struct CUmulticastObjectProp {
+    unsigned int numDevices;
+    size_t size;
+    unsigned long long handleTypes;
+    unsigned long long flags;
+} CUmulticastObjectProp;
+
 typedef struct CUipcMemHandle { char reserved[64]; } CUipcMemHandle;
 typedef struct CUipcEventHandle { char reserved[64]; } CUipcEventHandle;
 

@@ -13,12 +13,18 @@ let poolsFunctions: [Function] = [
     Function("cuMemGetMemPool", 13000, "CUmemoryPool *pool, CUmemLocation *location, CUmemAllocationType type"),
     Function("cuMemPoolCreate", 11020, "CUmemoryPool *pool, const CUmemPoolProps *poolProps"),
     Function("cuMemPoolDestroy", 11020, "CUmemoryPool pool"),
-    Function("cuMemPoolExportPointer", 11020, absent: .sharedPools),
-    Function("cuMemPoolExportToShareableHandle", 11020, absent: .sharedPools),
+    Function("cuMemPoolExportPointer", 11020, "CUmemPoolPtrExportData *shareData_out, CUdeviceptr ptr"),
+    Function(
+        "cuMemPoolExportToShareableHandle", 11020,
+        "void *handle_out, CUmemoryPool pool, CUmemAllocationHandleType handleType, unsigned long long flags"),
     Function("cuMemPoolGetAccess", 11020, "CUmemAccess_flags *flags, CUmemoryPool memPool, CUmemLocation *location"),
     Function("cuMemPoolGetAttribute", 11020, "CUmemoryPool pool, CUmemPool_attribute attr, void *value"),
-    Function("cuMemPoolImportFromShareableHandle", 11020, absent: .sharedPools),
-    Function("cuMemPoolImportPointer", 11020, absent: .sharedPools),
+    Function(
+        "cuMemPoolImportFromShareableHandle", 11020,
+        "CUmemoryPool *pool_out, void *handle, CUmemAllocationHandleType handleType, unsigned long long flags"),
+    Function(
+        "cuMemPoolImportPointer", 11020,
+        "CUdeviceptr *ptr_out, CUmemoryPool pool, CUmemPoolPtrExportData *shareData"),
     Function("cuMemPoolSetAccess", 11020, "CUmemoryPool pool, const CUmemAccessDesc *map, size_t count"),
     Function("cuMemPoolSetAttribute", 11020, "CUmemoryPool pool, CUmemPool_attribute attr, void *value"),
     Function("cuMemPoolTrimTo", 11020, "CUmemoryPool pool, size_t minBytesToKeep"),

@@ -43,12 +43,29 @@ let virtualMemoryFunctions: [Function] = [
     Function("cuMemRetainAllocationHandle", 11000, "CUmemGenericAllocationHandle *handle, void *addr"),
     Function("cuMemSetAccess", 10020, "CUdeviceptr ptr, size_t size, const CUmemAccessDesc *desc, size_t count"),
     Function("cuMemUnmap", 10020, "CUdeviceptr ptr, size_t size"),
-    Function("cuMulticastAddDevice", 12010, absent: .fabric),
-    Function("cuMulticastBindAddr", 12010, absent: .fabric),
-    Function("cuMulticastBindAddr_v2", 13010, absent: .fabric),
-    Function("cuMulticastBindMem", 12010, absent: .fabric),
-    Function("cuMulticastBindMem_v2", 13010, absent: .fabric),
-    Function("cuMulticastCreate", 12010, absent: .fabric),
-    Function("cuMulticastGetGranularity", 12010, absent: .fabric),
-    Function("cuMulticastUnbind", 12010, absent: .fabric),
+    Function("cuMulticastAddDevice", 12010, "CUmemGenericAllocationHandle mcHandle, CUdevice dev"),
+    Function(
+        "cuMulticastBindAddr", 12010,
+        "CUmemGenericAllocationHandle mcHandle, size_t mcOffset, CUdeviceptr memptr, size_t size, unsigned long long flags"
+    ),
+    Function(
+        "cuMulticastBindAddr_v2", 13010,
+        "CUmemGenericAllocationHandle mcHandle, CUdevice dev, size_t mcOffset, CUdeviceptr memptr, size_t size, unsigned long long flags"
+    ),
+    Function(
+        "cuMulticastBindMem", 12010,
+        "CUmemGenericAllocationHandle mcHandle, size_t mcOffset, CUmemGenericAllocationHandle memHandle, size_t memOffset, size_t size, unsigned long long flags"
+    ),
+    Function(
+        "cuMulticastBindMem_v2", 13010,
+        "CUmemGenericAllocationHandle mcHandle, CUdevice dev, size_t mcOffset, CUmemGenericAllocationHandle memHandle, size_t memOffset, size_t size, unsigned long long flags"
+    ),
+    Function(
+        "cuMulticastCreate", 12010, "CUmemGenericAllocationHandle *mcHandle, const CUmulticastObjectProp *prop"),
+    Function(
+        "cuMulticastGetGranularity", 12010,
+        "size_t *granularity, const CUmulticastObjectProp *prop, CUmulticastGranularity_flags option"),
+    Function(
+        "cuMulticastUnbind", 12010,
+        "CUmemGenericAllocationHandle mcHandle, CUdevice dev, size_t mcOffset, size_t size"),
 ]

@@ -24,6 +24,9 @@ package let partitionedByHand: Set<String> = [
     "cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemGetAllocationGranularity",
     "cuMemExportToShareableHandle", "cuMemImportFromShareableHandle", "cuArray3DCreate_v2", "cuArrayDestroy",
     "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy", "cuDeviceGetDevResource", "cuGreenCtxCreate",
+    "cuMemPoolExportToShareableHandle", "cuMemPoolImportFromShareableHandle", "cuMemPoolExportPointer",
+    "cuMemPoolImportPointer", "cuMulticastCreate", "cuMulticastAddDevice", "cuMulticastBindMem_v2",
+    "cuMulticastBindAddr_v2", "cuMulticastUnbind",
 ]
 
 extension DriverCall {

@@ -151,8 +151,8 @@ package protocol Driver: Sendable {
     /// Allocates from a pool, in the order of the stream.
     func cuMemAllocFromPoolAsync(_ context: ContextHandle, bytesize: Int, pool: MemoryPoolHandle, hStream: StreamHandle) throws(CUDAError) -> CUdeviceptr
 
-    /// Makes a pool of a device's memory; `maxSize` in bytes, 0 for no limit of its own.
-    func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle
+    /// Makes a pool of a device's memory, which other processes import if it has handle types; `maxSize` in bytes, 0 for no limit of its own.
+    func cuMemPoolCreate(device: Int32, handleTypes: UInt32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle
 
     /// Ends a pool; its memory goes when the last allocation of it is freed.
     func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError)
@@ -336,4 +336,40 @@ package protocol Driver: Sendable {
 
     /// Makes later work of the context and of its green contexts wait for what the event has recorded.
     func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// A handle by which another process imports a pool, which was made for that.
+    func cuMemPoolExportToShareableHandle(pool: MemoryPoolHandle) throws(CUDAError) -> ShareableHandle
+
+    /// Imports another process's pool: nothing can be allocated from it, and it is not exported again.
+    func cuMemPoolImportFromShareableHandle(handle: ShareableHandle) throws(CUDAError) -> MemoryPoolHandle
+
+    /// What another process that has imported the pool needs to open an allocation of it.
+    func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle
+
+    /// Opens an allocation of an imported pool and tells its size; it is freed as memory of this process is.
+    func cuMemPoolImportPointer(_ context: ContextHandle, pool: MemoryPoolHandle, shareData: ShareableHandle) throws(CUDAError) -> (ptr: CUdeviceptr, bytesize: Int)
+
+    /// Makes an object for that, which is mapped, exported and released as memory is.
+    func cuMulticastCreate(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64) throws(CUDAError) -> PhysicalMemoryHandle
+
+    /// Adds a device; memory is bound when all are there.
+    func cuMulticastAddDevice(mcHandle: PhysicalMemoryHandle, dev: Int32) throws(CUDAError)
+
+    /// Binds memory of a device to its part of the object.
+    func cuMulticastBindMem(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Binds memory to a device's part of the object.
+    func cuMulticastBindMem_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Binds the memory behind an address to its device's part of the object.
+    func cuMulticastBindAddr(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Binds the memory behind an address to a device's part of the object.
+    func cuMulticastBindAddr_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError)
+
+    /// Takes the memory of a device out of the object.
+    func cuMulticastUnbind(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, size: Int) throws(CUDAError)
+
+    /// The bytes of which sizes and offsets in such an object are multiples.
+    func cuMulticastGetGranularity(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64, option: UInt32) throws(CUDAError) -> Int
 }

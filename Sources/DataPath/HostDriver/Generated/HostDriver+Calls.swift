@@ -36,7 +36,6 @@ struct HostFunctions: Sendable {
     let cuMemAllocAsync: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, Int, UInt64) -> CUresult)?
     let cuMemFreeAsync: (@convention(c) (CUdeviceptr, UInt64) -> CUresult)?
     let cuMemAllocFromPoolAsync: (@convention(c) (UnsafeMutablePointer<CUdeviceptr>?, Int, UInt64, UInt64) -> CUresult)?
-    let cuMemPoolDestroy: (@convention(c) (UInt64) -> CUresult)?
     let cuMemPoolTrimTo: (@convention(c) (UInt64, Int) -> CUresult)?
     let cuDeviceGetDefaultMemPool: (@convention(c) (UnsafeMutablePointer<UInt64>?, Int32) -> CUresult)?
     let cuStreamCreateWithPriority: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt32, Int32) -> CUresult)?
@@ -63,6 +62,12 @@ struct HostFunctions: Sendable {
     let cuGreenCtxStreamCreate: (@convention(c) (UnsafeMutablePointer<UInt64>?, UInt64, UInt32, Int32) -> CUresult)?
     let cuGreenCtxRecordEvent: (@convention(c) (UInt64, UInt64) -> CUresult)?
     let cuGreenCtxWaitEvent: (@convention(c) (UInt64, UInt64) -> CUresult)?
+    let cuMulticastAddDevice: (@convention(c) (UInt64, Int32) -> CUresult)?
+    let cuMulticastBindMem: (@convention(c) (UInt64, Int, UInt64, Int, Int, UInt64) -> CUresult)?
+    let cuMulticastBindMem_v2: (@convention(c) (UInt64, Int32, Int, UInt64, Int, Int, UInt64) -> CUresult)?
+    let cuMulticastBindAddr: (@convention(c) (UInt64, Int, CUdeviceptr, Int, UInt64) -> CUresult)?
+    let cuMulticastBindAddr_v2: (@convention(c) (UInt64, Int32, Int, CUdeviceptr, Int, UInt64) -> CUresult)?
+    let cuMulticastUnbind: (@convention(c) (UInt64, Int32, Int, Int) -> CUresult)?
 
     init(_ library: borrowing DriverLibrary) {
         cuDevicePrimaryCtxRetain = library.function("cuDevicePrimaryCtxRetain")
@@ -95,7 +100,6 @@ struct HostFunctions: Sendable {
         cuMemAllocAsync = library.function("cuMemAllocAsync")
         cuMemFreeAsync = library.function("cuMemFreeAsync")
         cuMemAllocFromPoolAsync = library.function("cuMemAllocFromPoolAsync")
-        cuMemPoolDestroy = library.function("cuMemPoolDestroy")
         cuMemPoolTrimTo = library.function("cuMemPoolTrimTo")
         cuDeviceGetDefaultMemPool = library.function("cuDeviceGetDefaultMemPool")
         cuStreamCreateWithPriority = library.function("cuStreamCreateWithPriority")
@@ -122,6 +126,12 @@ struct HostFunctions: Sendable {
         cuGreenCtxStreamCreate = library.function("cuGreenCtxStreamCreate")
         cuGreenCtxRecordEvent = library.function("cuGreenCtxRecordEvent")
         cuGreenCtxWaitEvent = library.function("cuGreenCtxWaitEvent")
+        cuMulticastAddDevice = library.function("cuMulticastAddDevice")
+        cuMulticastBindMem = library.function("cuMulticastBindMem")
+        cuMulticastBindMem_v2 = library.function("cuMulticastBindMem_v2")
+        cuMulticastBindAddr = library.function("cuMulticastBindAddr")
+        cuMulticastBindAddr_v2 = library.function("cuMulticastBindAddr_v2")
+        cuMulticastUnbind = library.function("cuMulticastUnbind")
     }
 }
 
@@ -329,11 +339,6 @@ extension HostDriver {
         return dptr
     }
 
-    package func cuMemPoolDestroy(pool: MemoryPoolHandle) throws(CUDAError) {
-        guard let function = functions.cuMemPoolDestroy else { throw .notSupported }
-        try check(function(pool.bits))
-    }
-
     package func cuMemPoolTrimTo(pool: MemoryPoolHandle, minBytesToKeep: Int) throws(CUDAError) {
         guard let function = functions.cuMemPoolTrimTo else { throw .notSupported }
         try check(function(pool.bits, minBytesToKeep))
@@ -495,5 +500,35 @@ extension HostDriver {
         guard let function = functions.cuGreenCtxWaitEvent else { throw .notSupported }
         try makeCurrent(context)
         try check(function(hCtx.bits, hEvent.bits))
+    }
+
+    package func cuMulticastAddDevice(mcHandle: PhysicalMemoryHandle, dev: Int32) throws(CUDAError) {
+        guard let function = functions.cuMulticastAddDevice else { throw .notSupported }
+        try check(function(mcHandle.bits, dev))
+    }
+
+    package func cuMulticastBindMem(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError) {
+        guard let function = functions.cuMulticastBindMem else { throw .notSupported }
+        try check(function(mcHandle.bits, mcOffset, memHandle.bits, memOffset, size, flags))
+    }
+
+    package func cuMulticastBindMem_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError) {
+        guard let function = functions.cuMulticastBindMem_v2 else { throw .notSupported }
+        try check(function(mcHandle.bits, dev, mcOffset, memHandle.bits, memOffset, size, flags))
+    }
+
+    package func cuMulticastBindAddr(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError) {
+        guard let function = functions.cuMulticastBindAddr else { throw .notSupported }
+        try check(function(mcHandle.bits, mcOffset, memptr, size, flags))
+    }
+
+    package func cuMulticastBindAddr_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError) {
+        guard let function = functions.cuMulticastBindAddr_v2 else { throw .notSupported }
+        try check(function(mcHandle.bits, dev, mcOffset, memptr, size, flags))
+    }
+
+    package func cuMulticastUnbind(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, size: Int) throws(CUDAError) {
+        guard let function = functions.cuMulticastUnbind else { throw .notSupported }
+        try check(function(mcHandle.bits, dev, mcOffset, size))
     }
 }

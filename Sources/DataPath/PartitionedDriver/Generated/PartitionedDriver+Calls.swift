@@ -248,4 +248,16 @@ extension PartitionedDriver {
     package func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
         try driver.cuCtxWaitEvent(context, hEvent: hEvent)
     }
+
+    package func cuMulticastBindMem(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError) {
+        try driver.cuMulticastBindMem(mcHandle: mcHandle, mcOffset: mcOffset, memHandle: memHandle, memOffset: memOffset, size: size, flags: flags)
+    }
+
+    package func cuMulticastBindAddr(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError) {
+        try driver.cuMulticastBindAddr(mcHandle: mcHandle, mcOffset: mcOffset, memptr: memptr, size: size, flags: flags)
+    }
+
+    package func cuMulticastGetGranularity(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64, option: UInt32) throws(CUDAError) -> Int {
+        try driver.cuMulticastGetGranularity(numDevices: numDevices, size: size, handleTypes: handleTypes, flags: flags, option: option)
+    }
 }

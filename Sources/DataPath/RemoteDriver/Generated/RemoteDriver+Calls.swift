@@ -239,11 +239,12 @@ extension RemoteDriver {
         return reply.read(CUdeviceptr.self)
     }
 
-    package func cuMemPoolCreate(device: Int32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
+    package func cuMemPoolCreate(device: Int32, handleTypes: UInt32, maxSize: Int) throws(CUDAError) -> MemoryPoolHandle {
         let made = MemoryPoolHandle(bits: newHandle())
-        _ = try call(.cuMemPoolCreate, ContextHandle(bits: 0), byteCount: 20) { frame in
+        _ = try call(.cuMemPoolCreate, ContextHandle(bits: 0), byteCount: 24) { frame in
             frame.write(made.bits)
             frame.write(device)
+            frame.write(handleTypes)
             frame.write(maxSize)
         }
         return made
@@ -608,5 +609,119 @@ extension RemoteDriver {
         _ = try call(.cuCtxWaitEvent, context, byteCount: 8) { frame in
             frame.write(hEvent.bits)
         }
+    }
+
+    package func cuMemPoolExportToShareableHandle(pool: MemoryPoolHandle) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuMemPoolExportToShareableHandle, ContextHandle(bits: 0), byteCount: 8) { frame in
+            frame.write(pool.bits)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuMemPoolImportFromShareableHandle(handle: ShareableHandle) throws(CUDAError) -> MemoryPoolHandle {
+        let made = MemoryPoolHandle(bits: newHandle())
+        _ = try call(.cuMemPoolImportFromShareableHandle, ContextHandle(bits: 0), byteCount: 72) { frame in
+            frame.write(made.bits)
+            frame.write(handle)
+        }
+        return made
+    }
+
+    package func cuMemPoolExportPointer(_ context: ContextHandle, ptr: CUdeviceptr) throws(CUDAError) -> ShareableHandle {
+        var reply = try call(.cuMemPoolExportPointer, context, byteCount: 8) { frame in
+            frame.write(ptr)
+        }
+        return reply.read(ShareableHandle.self)
+    }
+
+    package func cuMemPoolImportPointer(_ context: ContextHandle, pool: MemoryPoolHandle, shareData: ShareableHandle) throws(CUDAError) -> (ptr: CUdeviceptr, bytesize: Int) {
+        var reply = try call(.cuMemPoolImportPointer, context, byteCount: 72) { frame in
+            frame.write(pool.bits)
+            frame.write(shareData)
+        }
+        return (reply.read(CUdeviceptr.self), reply.read(Int.self))
+    }
+
+    package func cuMulticastCreate(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64) throws(CUDAError) -> PhysicalMemoryHandle {
+        let made = PhysicalMemoryHandle(bits: newHandle())
+        _ = try call(.cuMulticastCreate, ContextHandle(bits: 0), byteCount: 36) { frame in
+            frame.write(made.bits)
+            frame.write(numDevices)
+            frame.write(size)
+            frame.write(handleTypes)
+            frame.write(flags)
+        }
+        return made
+    }
+
+    package func cuMulticastAddDevice(mcHandle: PhysicalMemoryHandle, dev: Int32) throws(CUDAError) {
+        _ = try call(.cuMulticastAddDevice, ContextHandle(bits: 0), byteCount: 12) { frame in
+            frame.write(mcHandle.bits)
+            frame.write(dev)
+        }
+    }
+
+    package func cuMulticastBindMem(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError) {
+        _ = try call(.cuMulticastBindMem, ContextHandle(bits: 0), byteCount: 48) { frame in
+            frame.write(mcHandle.bits)
+            frame.write(mcOffset)
+            frame.write(memHandle.bits)
+            frame.write(memOffset)
+            frame.write(size)
+            frame.write(flags)
+        }
+    }
+
+    package func cuMulticastBindMem_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memHandle: PhysicalMemoryHandle, memOffset: Int, size: Int, flags: UInt64) throws(CUDAError) {
+        _ = try call(.cuMulticastBindMem_v2, ContextHandle(bits: 0), byteCount: 52) { frame in
+            frame.write(mcHandle.bits)
+            frame.write(dev)
+            frame.write(mcOffset)
+            frame.write(memHandle.bits)
+            frame.write(memOffset)
+            frame.write(size)
+            frame.write(flags)
+        }
+    }
+
+    package func cuMulticastBindAddr(mcHandle: PhysicalMemoryHandle, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError) {
+        _ = try call(.cuMulticastBindAddr, ContextHandle(bits: 0), byteCount: 40) { frame in
+            frame.write(mcHandle.bits)
+            frame.write(mcOffset)
+            frame.write(memptr)
+            frame.write(size)
+            frame.write(flags)
+        }
+    }
+
+    package func cuMulticastBindAddr_v2(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, memptr: CUdeviceptr, size: Int, flags: UInt64) throws(CUDAError) {
+        _ = try call(.cuMulticastBindAddr_v2, ContextHandle(bits: 0), byteCount: 44) { frame in
+            frame.write(mcHandle.bits)
+            frame.write(dev)
+            frame.write(mcOffset)
+            frame.write(memptr)
+            frame.write(size)
+            frame.write(flags)
+        }
+    }
+
+    package func cuMulticastUnbind(mcHandle: PhysicalMemoryHandle, dev: Int32, mcOffset: Int, size: Int) throws(CUDAError) {
+        _ = try call(.cuMulticastUnbind, ContextHandle(bits: 0), byteCount: 28) { frame in
+            frame.write(mcHandle.bits)
+            frame.write(dev)
+            frame.write(mcOffset)
+            frame.write(size)
+        }
+    }
+
+    package func cuMulticastGetGranularity(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64, option: UInt32) throws(CUDAError) -> Int {
+        var reply = try call(.cuMulticastGetGranularity, ContextHandle(bits: 0), byteCount: 32) { frame in
+            frame.write(numDevices)
+            frame.write(size)
+            frame.write(handleTypes)
+            frame.write(flags)
+            frame.write(option)
+        }
+        return reply.read(Int.self)
     }
 }

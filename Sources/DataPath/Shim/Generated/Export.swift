@@ -1050,12 +1050,12 @@ let exportList = CallList(driver: """
     cuMemGetMemPool pool location type
     cuMemPoolCreate pool poolProps
     cuMemPoolDestroy pool
-    cuMemPoolExportPointer
-    cuMemPoolExportToShareableHandle
+    cuMemPoolExportPointer shareData_out ptr
+    cuMemPoolExportToShareableHandle handle_out pool handleType flags
     cuMemPoolGetAccess flags memPool location
     cuMemPoolGetAttribute pool attr value
-    cuMemPoolImportFromShareableHandle
-    cuMemPoolImportPointer
+    cuMemPoolImportFromShareableHandle pool_out handle handleType flags
+    cuMemPoolImportPointer ptr_out pool shareData
     cuMemPoolSetAccess pool map count
     cuMemPoolSetAttribute pool attr value
     cuMemPoolTrimTo pool minBytesToKeep
@@ -1202,14 +1202,14 @@ let exportList = CallList(driver: """
     cuMemRetainAllocationHandle handle addr
     cuMemSetAccess ptr size desc count
     cuMemUnmap ptr size
-    cuMulticastAddDevice
-    cuMulticastBindAddr
-    cuMulticastBindAddr_v2
-    cuMulticastBindMem
-    cuMulticastBindMem_v2
-    cuMulticastCreate
-    cuMulticastGetGranularity
-    cuMulticastUnbind
+    cuMulticastAddDevice mcHandle dev
+    cuMulticastBindAddr mcHandle mcOffset memptr size flags
+    cuMulticastBindAddr_v2 mcHandle dev mcOffset memptr size flags
+    cuMulticastBindMem mcHandle mcOffset memHandle memOffset size flags
+    cuMulticastBindMem_v2 mcHandle dev mcOffset memHandle memOffset size flags
+    cuMulticastCreate mcHandle prop
+    cuMulticastGetGranularity granularity prop option
+    cuMulticastUnbind mcHandle dev mcOffset size
     cuGraphAddBatchMemOpNode phGraphNode hGraph dependencies numDependencies nodeParams
     cuGraphAddChildGraphNode phGraphNode hGraph dependencies numDependencies childGraph
     cuGraphAddDependencies hGraph from to numDependencies

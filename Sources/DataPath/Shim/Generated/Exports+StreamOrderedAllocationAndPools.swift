@@ -45,9 +45,13 @@ import Driver
     answer(.cuMemPoolDestroy, { $0.add(pool) }) { shim throws(CUDAError) in try shim.cuMemPoolDestroy(pool) }
 }
 
-@c public func cuMemPoolExportPointer() -> CUresult { absent(.cuMemPoolExportPointer) }
+@c public func cuMemPoolExportPointer(_ shareData_out: UnsafeMutablePointer<CUmemPoolPtrExportData>?, _ ptr: CUdeviceptr) -> CUresult {
+    answer(.cuMemPoolExportPointer, { $0.add(shareData_out); $0.add(handle: ptr) }) { shim throws(CUDAError) in try shim.cuMemPoolExportPointer(shareData_out, ptr) }
+}
 
-@c public func cuMemPoolExportToShareableHandle() -> CUresult { absent(.cuMemPoolExportToShareableHandle) }
+@c public func cuMemPoolExportToShareableHandle(_ handle_out: UnsafeMutableRawPointer?, _ pool: OpaquePointer?, _ handleType: CUmemAllocationHandleType, _ flags: UInt64) -> CUresult {
+    answer(.cuMemPoolExportToShareableHandle, { $0.add(handle_out); $0.add(pool); $0.add(handleType); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMemPoolExportToShareableHandle(handle_out, pool, handleType, flags) }
+}
 
 @c public func cuMemPoolGetAccess(_ flags: UnsafeMutablePointer<CUmemAccess_flags>?, _ memPool: OpaquePointer?, _ location: UnsafeMutablePointer<CUmemLocation>?) -> CUresult {
     answer(.cuMemPoolGetAccess, { $0.add(flags); $0.add(memPool); $0.add(location) }) { shim throws(CUDAError) in try shim.cuMemPoolGetAccess(flags, memPool, location) }
@@ -57,9 +61,13 @@ import Driver
     answer(.cuMemPoolGetAttribute, { $0.add(pool); $0.add(attr); $0.add(value) }) { shim throws(CUDAError) in try shim.cuMemPoolGetAttribute(pool, attr, value) }
 }
 
-@c public func cuMemPoolImportFromShareableHandle() -> CUresult { absent(.cuMemPoolImportFromShareableHandle) }
+@c public func cuMemPoolImportFromShareableHandle(_ pool_out: UnsafeMutablePointer<OpaquePointer?>?, _ handle: UnsafeMutableRawPointer?, _ handleType: CUmemAllocationHandleType, _ flags: UInt64) -> CUresult {
+    answer(.cuMemPoolImportFromShareableHandle, { $0.add(made: pool_out); $0.add(handle); $0.add(handleType); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMemPoolImportFromShareableHandle(pool_out, handle, handleType, flags) }
+}
 
-@c public func cuMemPoolImportPointer() -> CUresult { absent(.cuMemPoolImportPointer) }
+@c public func cuMemPoolImportPointer(_ ptr_out: UnsafeMutablePointer<CUdeviceptr>?, _ pool: OpaquePointer?, _ shareData: UnsafeMutablePointer<CUmemPoolPtrExportData>?) -> CUresult {
+    answer(.cuMemPoolImportPointer, { $0.add(made: ptr_out); $0.add(pool); $0.add(shareData) }) { shim throws(CUDAError) in try shim.cuMemPoolImportPointer(ptr_out, pool, shareData) }
+}
 
 @c public func cuMemPoolSetAccess(_ pool: OpaquePointer?, _ map: UnsafePointer<CUmemAccessDesc>?, _ count: Int) -> CUresult {
     answer(.cuMemPoolSetAccess, { $0.add(pool); $0.add(map); $0.add(count) }) { shim throws(CUDAError) in try shim.cuMemPoolSetAccess(pool, map, count) }

@@ -87,18 +87,34 @@ import Driver
     answer(.cuMemUnmap, { $0.add(handle: ptr); $0.add(size) }) { shim throws(CUDAError) in try shim.cuMemUnmap(ptr, size) }
 }
 
-@c public func cuMulticastAddDevice() -> CUresult { absent(.cuMulticastAddDevice) }
+@c public func cuMulticastAddDevice(_ mcHandle: CUmemGenericAllocationHandle, _ dev: CUdevice) -> CUresult {
+    answer(.cuMulticastAddDevice, { $0.add(mcHandle); $0.add(dev) }) { shim throws(CUDAError) in try shim.cuMulticastAddDevice(mcHandle, dev) }
+}
 
-@c public func cuMulticastBindAddr() -> CUresult { absent(.cuMulticastBindAddr) }
+@c public func cuMulticastBindAddr(_ mcHandle: CUmemGenericAllocationHandle, _ mcOffset: Int, _ memptr: CUdeviceptr, _ size: Int, _ flags: UInt64) -> CUresult {
+    answer(.cuMulticastBindAddr, { $0.add(mcHandle); $0.add(mcOffset); $0.add(handle: memptr); $0.add(size); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMulticastBindAddr(mcHandle, mcOffset, memptr, size, flags) }
+}
 
-@c public func cuMulticastBindAddr_v2() -> CUresult { absent(.cuMulticastBindAddr_v2) }
+@c public func cuMulticastBindAddr_v2(_ mcHandle: CUmemGenericAllocationHandle, _ dev: CUdevice, _ mcOffset: Int, _ memptr: CUdeviceptr, _ size: Int, _ flags: UInt64) -> CUresult {
+    answer(.cuMulticastBindAddr_v2, { $0.add(mcHandle); $0.add(dev); $0.add(mcOffset); $0.add(handle: memptr); $0.add(size); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMulticastBindAddr_v2(mcHandle, dev, mcOffset, memptr, size, flags) }
+}
 
-@c public func cuMulticastBindMem() -> CUresult { absent(.cuMulticastBindMem) }
+@c public func cuMulticastBindMem(_ mcHandle: CUmemGenericAllocationHandle, _ mcOffset: Int, _ memHandle: CUmemGenericAllocationHandle, _ memOffset: Int, _ size: Int, _ flags: UInt64) -> CUresult {
+    answer(.cuMulticastBindMem, { $0.add(mcHandle); $0.add(mcOffset); $0.add(memHandle); $0.add(memOffset); $0.add(size); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMulticastBindMem(mcHandle, mcOffset, memHandle, memOffset, size, flags) }
+}
 
-@c public func cuMulticastBindMem_v2() -> CUresult { absent(.cuMulticastBindMem_v2) }
+@c public func cuMulticastBindMem_v2(_ mcHandle: CUmemGenericAllocationHandle, _ dev: CUdevice, _ mcOffset: Int, _ memHandle: CUmemGenericAllocationHandle, _ memOffset: Int, _ size: Int, _ flags: UInt64) -> CUresult {
+    answer(.cuMulticastBindMem_v2, { $0.add(mcHandle); $0.add(dev); $0.add(mcOffset); $0.add(memHandle); $0.add(memOffset); $0.add(size); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuMulticastBindMem_v2(mcHandle, dev, mcOffset, memHandle, memOffset, size, flags) }
+}
 
-@c public func cuMulticastCreate() -> CUresult { absent(.cuMulticastCreate) }
+@c public func cuMulticastCreate(_ mcHandle: UnsafeMutablePointer<CUmemGenericAllocationHandle>?, _ prop: UnsafePointer<CUmulticastObjectProp>?) -> CUresult {
+    answer(.cuMulticastCreate, { $0.add(mcHandle); $0.add(prop) }) { shim throws(CUDAError) in try shim.cuMulticastCreate(mcHandle, prop) }
+}
 
-@c public func cuMulticastGetGranularity() -> CUresult { absent(.cuMulticastGetGranularity) }
+@c public func cuMulticastGetGranularity(_ granularity: UnsafeMutablePointer<Int>?, _ prop: UnsafePointer<CUmulticastObjectProp>?, _ option: CUmulticastGranularity_flags) -> CUresult {
+    answer(.cuMulticastGetGranularity, { $0.add(result: granularity); $0.add(prop); $0.add(option) }) { shim throws(CUDAError) in try shim.cuMulticastGetGranularity(granularity, prop, option) }
+}
 
-@c public func cuMulticastUnbind() -> CUresult { absent(.cuMulticastUnbind) }
+@c public func cuMulticastUnbind(_ mcHandle: CUmemGenericAllocationHandle, _ dev: CUdevice, _ mcOffset: Int, _ size: Int) -> CUresult {
+    answer(.cuMulticastUnbind, { $0.add(mcHandle); $0.add(dev); $0.add(mcOffset); $0.add(size) }) { shim throws(CUDAError) in try shim.cuMulticastUnbind(mcHandle, dev, mcOffset, size) }
+}

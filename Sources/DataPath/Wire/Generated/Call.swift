@@ -110,4 +110,16 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuGreenCtxWaitEvent = 103
     case cuCtxRecordEvent = 104
     case cuCtxWaitEvent = 105
+    case cuMemPoolExportToShareableHandle = 106
+    case cuMemPoolImportFromShareableHandle = 107
+    case cuMemPoolExportPointer = 108
+    case cuMemPoolImportPointer = 109
+    case cuMulticastCreate = 110
+    case cuMulticastAddDevice = 111
+    case cuMulticastBindMem = 112
+    case cuMulticastBindMem_v2 = 113
+    case cuMulticastBindAddr = 114
+    case cuMulticastBindAddr_v2 = 115
+    case cuMulticastUnbind = 116
+    case cuMulticastGetGranularity = 117
 }

@@ -82,6 +82,12 @@ int csystem_sealed_memory_file(const char *name, size_t count);
 /// The size of a file that cannot become smaller; -1 when it is none.
 long csystem_sealed_size(int descriptor);
 
+/// Whether this machine has a node of memory (NUMA); node 0 is there always.
+bool csystem_has_node(int node);
+
+/// Prefers a node for pages that have yet to be touched; nothing changes where the system has only one.
+void csystem_prefer_node(void *address, size_t count, int node);
+
 /// Locks a byte of a file for this opening of it, until that is closed or the process ends. 0, or -1 with errno when
 /// another one has it.
 int csystem_lock_byte(int descriptor, long offset);
