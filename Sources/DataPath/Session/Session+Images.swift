@@ -2,6 +2,7 @@
 import CCUDA
 import Content
 import Driver
+import Glibc
 import ModuleCache
 import Wire
 
@@ -15,12 +16,14 @@ final class IncomingImage {
     let bytes: UnsafeMutableRawBufferPointer
     private(set) var arrivedCount = 0
 
-    init(module: UInt64, byteCount: Int) {
+    /// Room for an image, or `outOfMemory`: its length is the client's word.
+    init(module: UInt64, byteCount: Int) throws(CUDAError) {
         self.module = module
-        bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 16)
+        guard let room = malloc(max(1, byteCount)) else { throw .outOfMemory }
+        bytes = UnsafeMutableRawBufferPointer(start: room, count: byteCount)
     }
 
-    deinit { bytes.deallocate() }
+    deinit { Glibc.free(bytes.baseAddress) }
 
     var isComplete: Bool { arrivedCount == bytes.count }
 
@@ -80,7 +83,10 @@ extension Session {
     /// One image is on its way at a time: the first part of another ends it.
     private func takePart(of module: UInt64, _ request: inout WireReader) throws {
         let (byteCount, encoding, partBytes) = try request.readImagePart()
-        if incomingImage?.module != module { incomingImage = IncomingImage(module: module, byteCount: byteCount) }
+        if incomingImage?.module != module {
+            incomingImage = nil
+            incomingImage = try IncomingImage(module: module, byteCount: byteCount)
+        }
         guard let image = incomingImage, image.bytes.count == byteCount else { throw WireError.malformedImage }
         let part = try request.readBlock()
         try part.withUnsafeBytes { part throws(WireError) in
