@@ -31,8 +31,9 @@ import Testing
         #expect(whole.minPartition > 0 && whole.alignment > 0)
         // Asked again, the same.
         #expect(try fixture.driver.cuDeviceGetDevResource(dev: 0) == whole)
+        #expect(throws: CUDAError.invalidDevice) { try fixture.driver.cuDeviceGetDevResource(dev: 99) }
+        try fixture.needSecondDevice()
         #expect(try fixture.driver.cuDeviceGetDevResource(dev: 1).number != whole.number)
-        #expect(throws: CUDAError.invalidDevice) { try fixture.driver.cuDeviceGetDevResource(dev: 9) }
     }
 
     @Test(arguments: DriverContract.subjects)

@@ -81,7 +81,7 @@ import Testing
         try fixture.synchronize()
     }
 
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesWhatIsNoKernel(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         let module = try fixture.load(ContractPTX.add)
@@ -321,6 +321,7 @@ import Testing
     @Test(arguments: DriverContract.subjects)
     func aFreshContextFollowsAFailedOne(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
+        try fixture.needSecondDevice()
         let driver = fixture.driver
         let context = try driver.cuDevicePrimaryCtxRetain(dev: 1)
         var log = JITLog()

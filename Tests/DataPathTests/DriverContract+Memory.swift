@@ -95,7 +95,7 @@ import Testing
     func copiesBetweenDevices(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         let driver = fixture.driver
-        try #require(try driver.describe().devices.count > 1)
+        try fixture.needSecondDevice()
         let second = try driver.cuDevicePrimaryCtxRetain(dev: 1)
         let source = try fixture.upload([1, 2, 3, 4] as [UInt32])
         let target = try driver.cuMemAlloc_v2(second, bytesize: 16)

@@ -241,17 +241,17 @@ import Testing
     }
 
     /// A worker survives whatever handles it is sent.
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesStrayModulesAndFunctions(_ subject: DriverContract.Subject) throws {
         try expectRefusals(Self.moduleCalls, subject, usesEvents: false)
     }
 
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesStrayStreamsAndEvents(_ subject: DriverContract.Subject) throws {
         try expectRefusals(Self.streamCalls, subject, usesEvents: true)
     }
 
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesStrayHandlesOfEverythingElse(_ subject: DriverContract.Subject) throws {
         try expectRefusals(Self.otherCalls, subject, usesEvents: true)
     }

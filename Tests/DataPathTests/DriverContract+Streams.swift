@@ -131,8 +131,8 @@ import Testing
         let fixture = try DriverFixture(subject)
         let stream = try fixture.makeStream()
         let address = try fixture.upload([1, 1] as [UInt32])
-        let target = UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 8)
-        defer { target.deallocate() }
+        let target = try fixture.driver.cuMemAllocHost_v2(fixture.context, bytesize: 8)
+        defer { fixture.driver.cuMemFreeHost(fixture.context, target) }
         target.initializeMemory(as: UInt8.self, repeating: 0)
         try fixture.synchronize()
         let gate = try fixture.block(stream)
@@ -160,7 +160,7 @@ import Testing
         #expect(try fixture.download(address, count: 1, of: UInt32(0)) == [6])
     }
 
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesWhatIsNoStream(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         fixture.expectRefusal(CUDA_ERROR_INVALID_HANDLE) {

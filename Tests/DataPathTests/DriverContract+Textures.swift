@@ -78,7 +78,7 @@ import Testing
         }
     }
 
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesBoxesOutsideOfArrays(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         let array = try makeArray(fixture, 8, 4)

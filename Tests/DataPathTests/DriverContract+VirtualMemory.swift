@@ -142,7 +142,7 @@ import Testing
     }
 
     /// Software GPUs have no multicast; the refusal has travelled, and a handle of nothing is found out on the way.
-    @Test(arguments: DriverContract.subjects)
+    @Test(arguments: DriverContract.handleCheckingSubjects)
     func refusesMulticastWhereThereIsNone(_ subject: DriverContract.Subject) throws {
         let fixture = try DriverFixture(subject)
         let driver = fixture.driver

@@ -15,10 +15,16 @@ enum DriverContract {
     /// Each contract makes a fresh one.
     struct Subject: Sendable, CustomTestStringConvertible {
         let name: String
+        /// Whether handles that are not the driver's are refused.
+        ///
+        /// NVIDIA's driver follows them; in front of it the session refuses them.
+        var checksHandles = true
         let makeDriver: @Sendable () throws -> any Driver
 
         var testDescription: String { name }
     }
+
+    static var handleCheckingSubjects: [Subject] { subjects.filter(\.checksHandles) }
 }
 
 /// A driver with a context on its first device, and the few steps that contracts are made of.
@@ -32,6 +38,11 @@ final class DriverFixture: Sendable {
     }
 
     deinit { try? driver.cuDevicePrimaryCtxRelease_v2(dev: 0, context: context) }
+
+    /// Ends a contract that is about two devices where there is one.
+    func needSecondDevice() throws {
+        if try driver.describe().devices.count < 2 { try Test.cancel("there is one device") }
+    }
 
     // MARK: Memory
 
