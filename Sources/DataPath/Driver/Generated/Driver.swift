@@ -336,4 +336,16 @@ package protocol Driver: Sendable {
 
     /// Makes later work of the context and of its green contexts wait for what the event has recorded.
     func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// Begins a graph, for handles of conditions that its kernels get as parameters before it is instantiated.
+    func cuGraphCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> GraphDraftHandle
+
+    /// Ends a graph that was begun; what was instantiated of it stays, with its conditions.
+    func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError)
+
+    /// Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default value.
+    func cuGraphConditionalHandleCreate(_ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32) throws(CUDAError) -> UInt64
+
+    /// Replaces what all nodes of a graph with conditions do, and its conditions, by those of a plan of the same shape.
+    func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError)
 }

@@ -248,4 +248,20 @@ extension PartitionedDriver {
     package func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
         try driver.cuCtxWaitEvent(context, hEvent: hEvent)
     }
+
+    package func cuGraphCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> GraphDraftHandle {
+        try driver.cuGraphCreate(context, flags: flags)
+    }
+
+    package func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError) {
+        try driver.cuGraphDestroy(context, hGraph: hGraph)
+    }
+
+    package func cuGraphConditionalHandleCreate(_ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32) throws(CUDAError) -> UInt64 {
+        try driver.cuGraphConditionalHandleCreate(context, hGraph: hGraph, defaultLaunchValue: defaultLaunchValue, flags: flags)
+    }
+
+    package func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError) {
+        try driver.cuGraphExecUpdate_v2(context, graph: graph, plan: plan)
+    }
 }

@@ -110,4 +110,8 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuGreenCtxWaitEvent = 103
     case cuCtxRecordEvent = 104
     case cuCtxWaitEvent = 105
+    case cuGraphCreate = 106
+    case cuGraphDestroy = 107
+    case cuGraphConditionalHandleCreate = 108
+    case cuGraphExecUpdate_v2 = 109
 }
