@@ -352,12 +352,12 @@ private let conditionCalls: [DriverCall] = [
             .result("pHandle_out", .uint64), .used("hGraph", .graphDraft), .value("defaultLaunchValue", .uint32),
             .value("flags", .uint32),
         ],
-        "Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default value."),
+        "Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default."),
     DriverCall(
         "cuGraphExecUpdate_v2", .waits,
         .byHand(
             declaration:
                 "func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) "
                 + "throws(CUDAError)"),
-        "Replaces what all nodes of a graph with conditions do, and its conditions, by those of a plan of the same shape."),
+        "Replaces what the nodes of a graph with conditions do, and these, by those of a plan of the same shape."),
 ]

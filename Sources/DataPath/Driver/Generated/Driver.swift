@@ -343,9 +343,9 @@ package protocol Driver: Sendable {
     /// Ends a graph that was begun; what was instantiated of it stays, with its conditions.
     func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError)
 
-    /// Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default value.
+    /// Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default.
     func cuGraphConditionalHandleCreate(_ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32) throws(CUDAError) -> UInt64
 
-    /// Replaces what all nodes of a graph with conditions do, and its conditions, by those of a plan of the same shape.
+    /// Replaces what the nodes of a graph with conditions do, and these, by those of a plan of the same shape.
     func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError)
 }
