@@ -202,6 +202,16 @@ import Testing
         try driver.cuGraphDestroy(context, hGraph: other)
         try shop.run(graph)
         #expect(try shop.value(total) == 12)
+        // The graph of an update may end at once, however many there are.
+        for turns in UInt32(1)...20 {
+            let next = try driver.cuGraphCreate(context, flags: 0)
+            let condition = try shop.condition(1, of: next)
+            try driver.cuGraphExecUpdate_v2(context, graph: graph, plan: try plan(condition, turns: turns, of: next))
+            try driver.cuGraphDestroy(context, hGraph: next)
+            try shop.run(graph)
+        }
+        #expect(try shop.value(total) == 12 + 210)
+        try shop.fixture.write([UInt32(0)], to: total)
         // Another shape is no update.
         let third = try driver.cuGraphCreate(context, flags: 0)
         let late = try shop.condition(1, of: third)
@@ -211,7 +221,9 @@ import Testing
             try driver.cuGraphExecUpdate_v2(context, graph: graph, plan: wrong)
         }
         try shop.run(graph)
-        #expect(try shop.value(total) == 22)
+        #expect(try shop.value(total) == 20)
+        try driver.cuGraphExecDestroy(context, hGraphExec: graph)
+        try shop.fixture.synchronize()
     }
 
     /// A branch on another device runs beside the loop.

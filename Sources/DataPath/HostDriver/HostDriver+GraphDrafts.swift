@@ -73,13 +73,15 @@ extension HostDriver {
     ) throws(CUDAError) {
         guard let function = graphFunctions.update else { throw .notSupported }
         guard let known = graphs.withLock({ $0[graph.bits] }) else { throw .invalidHandle }
-        guard plan.draft != .none, known.contexts == plan.nodes.map(\.context) else { throw .invalidValue }
+        let hasConditions = plan.draft != .none && known.draft != .none
+        guard hasConditions, known.contexts == plan.nodes.map(\.context) else { throw .invalidValue }
         try makeCurrent(context)
         _ = try build(plan, into: plan.draft)
         var info = CUgraphExecUpdateResultInfo()
         try check(function(graph.bits, plan.draft.bits, &info))
         hold(plan.draft)
-        graphs.withLock { $0[graph.bits]?.drafts.append(plan.draft) }
+        graphs.withLock { $0[graph.bits]?.updatingDraft = plan.draft }
+        try letGo(known.updatingDraft)
     }
 
     // MARK: Building
@@ -158,6 +160,7 @@ extension HostDriver {
 
     /// An executable graph has ended; the graph that it was made of goes if it has been waiting for that.
     func letGo(_ draft: GraphDraftHandle) throws(CUDAError) {
+        if draft == .none { return }
         let isUnused = drafts.withLock { drafts in
             drafts[draft.bits]?.executableCount -= 1
             return drafts[draft.bits].map { $0.isEnded && $0.executableCount == 0 } ?? false

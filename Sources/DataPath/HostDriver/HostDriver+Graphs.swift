@@ -12,8 +12,10 @@ struct HostGraph: Sendable {
     /// The driver's nodes, in the order of the plan.
     let nodes: [UInt64]
     let contexts: [ContextHandle]
-    /// Graphs that were begun, of whose conditions it makes use.
-    var drafts: [GraphDraftHandle] = []
+    /// The graph that was begun for the plan; none without conditions.
+    var draft: GraphDraftHandle = .none
+    /// That of the last update, whose conditions took the place of the plan's.
+    var updatingDraft: GraphDraftHandle = .none
 }
 
 /// The functions for graphs; nil where the library lacks one.
@@ -95,7 +97,7 @@ extension HostDriver {
             let nodes = try build(plan, into: plan.draft)
             try check(instantiate(&executable, plan.draft.bits, 0))
             hold(plan.draft)
-            let made = HostGraph(graph: 0, nodes: nodes, contexts: contexts, drafts: [plan.draft])
+            let made = HostGraph(graph: 0, nodes: nodes, contexts: contexts, draft: plan.draft)
             graphs.withLock { $0[executable] = made }
             return GraphHandle(bits: executable)
         }
@@ -223,7 +225,7 @@ extension HostDriver {
         try makeCurrent(context)
         let code = end(hGraphExec.bits)
         if known.graph != 0 { try check(destroy(known.graph)) }
-        for draft in known.drafts { try letGo(draft) }
+        for draft in [known.draft, known.updatingDraft] { try letGo(draft) }
         try check(code)
     }
 }

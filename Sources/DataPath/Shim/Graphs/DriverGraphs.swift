@@ -15,7 +15,9 @@ extension Shim {
         return ExecutableGraph.DriverGraph(context: home, handle: handle)
     }
 
-    /// A graph in the form for drivers, and the context in which it is made; nil if not all of it is work of the device.
+    /// A graph in the form for drivers, and the context in which it is made.
+    ///
+    /// Nil if not all of it is work of the device.
     func plan(_ flat: FlatGraph, of graph: Graph) throws(CUDAError) -> (plan: GraphPlan, home: ContextHandle)? {
         var home: ContextHandle?
         var nodes: [GraphPlan.Node] = []
