@@ -148,6 +148,29 @@ import Testing
             }
         ),
         ("cuGraphExecDestroy", { try $0.driver.cuGraphExecDestroy($0.context, hGraphExec: GraphHandle(bits: $1)) }),
+        ("cuGraphDestroy", { try $0.driver.cuGraphDestroy($0.context, hGraph: GraphDraftHandle(bits: $1)) }),
+        (
+            "cuGraphConditionalHandleCreate",
+            {
+                _ = try $0.driver.cuGraphConditionalHandleCreate(
+                    $0.context, hGraph: GraphDraftHandle(bits: $1), defaultLaunchValue: 0, flags: 0)
+            }
+        ),
+        (
+            "cuGraphInstantiate",
+            {
+                let plan = GraphPlan(nodes: [], draft: GraphDraftHandle(bits: $1))
+                _ = try $0.driver.cuGraphInstantiate($0.context, plan: plan)
+            }
+        ),
+        (
+            "cuGraphExecUpdate_v2",
+            {
+                let draft = try $0.driver.cuGraphCreate($0.context, flags: 0)
+                try $0.driver.cuGraphExecUpdate_v2(
+                    $0.context, graph: GraphHandle(bits: $1), plan: GraphPlan(nodes: [], draft: draft))
+            }
+        ),
         ("cuArrayDestroy", { try $0.driver.cuArrayDestroy($0.context, hArray: ArrayHandle(bits: $1)) }),
         (
             "cuMipmappedArrayDestroy",

@@ -218,6 +218,28 @@ enum ContractPTX {
             }
             """
 
+    /// `countDown(condition, p)`: takes 1 from the 32-bit value and sets the condition to what is left;
+    /// `choose(condition, p)`: sets the condition to the value.
+    static let conditions =
+        header + """
+            .extern .func cudaGraphSetConditional(.param .b64 condition, .param .b32 value);
+            .visible .entry countDown(.param .u64 condition, .param .u64 p) {
+                .reg .b32 %r<3>; .reg .b64 %d<3>;
+                ld.param.u64 %d1, [condition]; ld.param.u64 %d2, [p];
+                ld.global.u32 %r1, [%d2]; sub.u32 %r2, %r1, 1; st.global.u32 [%d2], %r2;
+                { .param .b64 c; st.param.b64 [c], %d1; .param .b32 v; st.param.b32 [v], %r2;
+                  call.uni cudaGraphSetConditional, (c, v); }
+                ret;
+            }
+            .visible .entry choose(.param .u64 condition, .param .u64 p) {
+                .reg .b32 %r<2>; .reg .b64 %d<3>;
+                ld.param.u64 %d1, [condition]; ld.param.u64 %d2, [p]; ld.global.u32 %r1, [%d2];
+                { .param .b64 c; st.param.b64 [c], %d1; .param .b32 v; st.param.b32 [v], %r1;
+                  call.uni cudaGraphSetConditional, (c, v); }
+                ret;
+            }
+            """
+
     /// `mixed(p, a, b, c, d, e)`: stores parameters of every size one after the other, each in 8 bytes.
     static let mixed =
         header + """

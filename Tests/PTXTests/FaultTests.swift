@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CSoftGPU
 import Glibc
 import KernelCompiler
 import PTX
@@ -28,6 +29,39 @@ import Testing
 
     @Test func trapEndsTheLaunch() throws {
         #expect(try KernelHarness(KernelHarness.kernel("trap;")).run(grid: 100, block: 64, with: [0]) == .trapped)
+    }
+
+    /// A kernel may come with any number: that of a condition, of one that has ended, or none at all.
+    @Test func aKernelSetsOnlyConditionsThatThereAre() throws {
+        let harness = try KernelHarness(
+            """
+            .extern .func cudaGraphSetConditional(.param .b64 condition, .param .b32 value);
+            .visible .entry k(.param .u64 condition)
+            {
+                .reg .b64 %d<2>; .reg .b32 %r<2>;
+                ld.param.u64 %d1, [condition]; mov.u32 %r1, 9;
+                { .param .b64 c; st.param.b64 [c], %d1; .param .b32 v; st.param.b32 [v], %r1;
+                  call.uni cudaGraphSetConditional, (c, v); }
+                ret;
+            }
+            """)
+        let (first, second) = (sg_condition_add(), sg_condition_add())
+        #expect(first != second && first != 0 && second != 0)
+        #expect(try harness.run(with: [first]) == .completed)
+        #expect(sg_condition_value(first) == 9 && sg_condition_value(second) == 0)
+        sg_condition_remove(first)
+        // Its place is used again, under another handle.
+        let third = sg_condition_add()
+        #expect(third != first && sg_condition_value(third) == 0)
+        for wrong in [first, 0, 0x7777, UInt64.max, second + 1000] {
+            let outcome = try harness.run(with: [wrong])
+            guard case .illegalAddress = outcome else {
+                Issue.record("\(String(wrong, radix: 16)): \(outcome)")
+                continue
+            }
+        }
+        sg_condition_remove(second)
+        sg_condition_remove(third)
     }
 
     /// A grid that would never end: a thread waits for a flag that nobody sets.

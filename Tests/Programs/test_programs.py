@@ -12,7 +12,7 @@ NAMES = [
     "vector_add", "matmul", "reduction", "histogram", "scan", "transpose", "mandelbrot", "nbody", "dynamic_shared",
     "symbols", "device_printf", "device_assert", "precision", "streams", "managed", "threads", "two_devices", "illegal_address",
     "per_thread", "driver_api", "graphs", "textures", "fork", "fork_first", "at_exit", "stream_values",
-    "interprocess", "virtual_memory", "cooperative", "waiting", "batches", "shared_pools", "host_pools",
+    "interprocess", "virtual_memory", "cooperative", "waiting", "batches", "shared_pools", "host_pools", "conditions",
 ]
 # Programs whose source has another name or place, and what they say at the end.
 OTHERS = {"vector_add-lz4": "vector_add", "vector_add-plain": "vector_add", "several_runtimes": "several_runtimes"}

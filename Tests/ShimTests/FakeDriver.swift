@@ -276,6 +276,19 @@ final class FakeDriver: Driver {
         _ context: ContextHandle, hGraphExec: GraphHandle, hStream: StreamHandle
     ) throws(CUDAError) { note("launch graph on \(hStream.bits)") }
     func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError) { note("end graph") }
+    func cuGraphCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> GraphDraftHandle {
+        make("begin graph")
+    }
+    func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError) { note("end begun") }
+    func cuGraphConditionalHandleCreate(
+        _ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32
+    ) throws(CUDAError) -> UInt64 {
+        let made: GraphDraftHandle = make("condition \(defaultLaunchValue) \(flags)")
+        return made.bits
+    }
+    func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError) {
+        note("update graph of \(plan.nodes.count)")
+    }
 
     // MARK: Streams and events
 

@@ -300,7 +300,7 @@ extension Harness {
             #expect(
                 harness.code { () throws(CUDAError) in try shim.cuGraphNodeSetParams(node, &other) }
                     == CUDA_ERROR_INVALID_VALUE)
-            other.type = CU_GRAPH_NODE_TYPE_CONDITIONAL
+            other.type = CU_GRAPH_NODE_TYPE_EXT_SEMAS_WAIT
             #expect(
                 harness.code { () throws(CUDAError) in try shim.cuGraphAddNode(&node, graph, nil, 0, &other) }
                     == CUDA_ERROR_NOT_SUPPORTED)

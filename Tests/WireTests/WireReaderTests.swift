@@ -104,11 +104,13 @@ import Wire
         let works: [DeviceWork] = [
             .empty, .kernel(FunctionHandle(bits: 8), shape, parameters: [1, 2, 3]),
             .copy(target: box, source: box, Extent(widthBytes: 8, height: 2, depth: 1)), .set(set),
+            .conditional(try #require(ConditionalWork(condition: 1 << 50, kind: .selection, bodyCount: 2))),
         ]
-        let plan = GraphPlan(
+        var plan = GraphPlan(
             nodes: works.enumerated().map { number, work in
                 GraphPlan.Node(context: context, work: work, dependencies: Array(0..<number))
-            })
+            }, bodyCounts: [0, 1], draft: GraphDraftHandle(bits: 5))
+        plan.nodes.append(GraphPlan.Node(context: context, work: .empty, dependencies: []))
         var writer = PayloadWriter()
         writer.write(plan)
         let found = try read(writer.bytes) { reader throws(WireError) in
@@ -137,9 +139,41 @@ import Wire
 
     @Test func refusesAGraphWithTooManyNodes() {
         var writer = PayloadWriter()
+        writer.write(UInt64(0))
+        writer.write(UInt32(0))
         writer.write(UInt32(Limits.graphNodesMax + 1))
         #expect(throws: WireError.tooLong(Limits.graphNodesMax + 1, limit: Limits.graphNodesMax)) {
             try read(writer.bytes) { reader throws(WireError) in try reader.readGraphPlan() }
+        }
+    }
+
+    /// Bodies that no node before them has, that have themselves, or whose nodes wait for those of another.
+    @Test func refusesBodiesWithoutTheirNode() throws {
+        let context = ContextHandle(bits: 1)
+        let choice = DeviceWork.conditional(try #require(ConditionalWork(condition: 1, kind: .choice, bodyCount: 1)))
+        func node(_ work: DeviceWork, _ dependencies: [Int] = []) -> GraphPlan.Node {
+            GraphPlan.Node(context: context, work: work, dependencies: dependencies)
+        }
+        let wrong = [
+            GraphPlan(nodes: [node(.empty)], bodyCounts: [1]),
+            GraphPlan(nodes: [node(choice)], bodyCounts: []),
+            GraphPlan(nodes: [node(.empty), node(choice)], bodyCounts: [1]),
+            GraphPlan(nodes: [node(choice)], bodyCounts: [2]),
+            GraphPlan(nodes: [node(choice), node(.empty, [0])], bodyCounts: [1]),
+        ]
+        for plan in wrong {
+            var writer = PayloadWriter()
+            writer.write(plan)
+            #expect(throws: WireError.malformedGraph) {
+                try read(writer.bytes) { reader throws(WireError) in try reader.readGraphPlan() }
+            }
+        }
+        // As deep as programs go, and no deeper.
+        for depth in [GraphLayout.depthMax, GraphLayout.depthMax + 1] {
+            let plan = GraphPlan(
+                nodes: [GraphPlan.Node](repeating: node(choice), count: depth) + [node(.empty)],
+                bodyCounts: [Int](repeating: 1, count: depth))
+            #expect((plan.layout != nil) == (depth == GraphLayout.depthMax))
         }
     }
 }

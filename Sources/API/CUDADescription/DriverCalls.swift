@@ -6,7 +6,7 @@
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
     + graphCalls + arrayCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls + clusterCalls
-    + greenContextCalls + sharedPoolCalls + multicastCalls
+    + greenContextCalls + sharedPoolCalls + multicastCalls + conditionCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(
@@ -341,3 +341,26 @@ private let clusterCalls: [DriverCall] = ["cuOccupancyMaxActiveClusters", "cuOcc
             ? "How many clusters of a launch the device holds at the same time."
             : "How many blocks a cluster of a launch may have; what the launch says of clusters is ignored.")
 }
+
+private let conditionCalls: [DriverCall] = [
+    DriverCall(
+        "cuGraphCreate", .posts, .hostByHand, [.made("phGraph", .graphDraft), .value("flags", .uint32)],
+        "Begins a graph, for handles of conditions that its kernels get as parameters before it is instantiated."),
+    DriverCall(
+        "cuGraphDestroy", .posts, .hostByHand, [.ended("hGraph", .graphDraft)],
+        "Ends a graph that was begun; what was instantiated of it stays, with its conditions."),
+    DriverCall(
+        "cuGraphConditionalHandleCreate", .waits, .hostByHand,
+        [
+            .result("pHandle_out", .uint64), .used("hGraph", .graphDraft), .value("defaultLaunchValue", .uint32),
+            .value("flags", .uint32),
+        ],
+        "Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default."),
+    DriverCall(
+        "cuGraphExecUpdate_v2", .waits,
+        .byHand(
+            declaration:
+                "func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) "
+                + "throws(CUDAError)"),
+        "Replaces what the nodes of a graph with conditions do, and these, by those of a plan of the same shape."),
+]

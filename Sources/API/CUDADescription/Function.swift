@@ -13,10 +13,6 @@ package struct Function: Sendable {
         case decompression = "needs a GPU's decompression engine, which devices say they do not have"
         case sparse = "is for sparse arrays and arrays without memory, which devices say they do not have"
         case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
-        case conditional = """
-            conditional nodes: kernels set their values by a number of the server's driver, and that has no graph to \
-            give it out for until the client's graph is instantiated
-            """
         case recapture =
             "captured work is not compared with nodes that are there, node by node; capture anew and update"
         case textureReferences =

@@ -2,12 +2,15 @@
 package import CCUDA
 
 /// A graph that a driver performs by itself: kernels, copies and sets of device memory, and their order.
+///
+/// The nodes of the bodies of its conditional nodes stand behind its own, body by body, in the order of the conditional
+/// nodes: a node is named by one position, wherever it belongs.
 package struct GraphPlan: Sendable, Equatable {
     package struct Node: Sendable, Equatable {
         /// Where the node runs.
         package var context: ContextHandle
         package var work: DeviceWork
-        /// Nodes that must be done before, by their position; every one comes earlier in the plan.
+        /// Nodes of the same graph that must be done before, by their position; every one comes earlier in the plan.
         package var dependencies: [Int]
 
         package init(context: ContextHandle, work: DeviceWork, dependencies: [Int]) {
@@ -20,14 +23,23 @@ package struct GraphPlan: Sendable, Equatable {
     /// More nodes than any program launches as one graph; larger graphs are launched node by node.
     package static var nodesMax: Int { 1 << 20 }
 
+    /// Bodies in one plan.
+    package static var bodiesMax: Int { 1 << 16 }
+
     package var nodes: [Node]
+    /// How many nodes each body has.
+    package var bodyCounts: [Int]
+    /// The graph that was begun when the first condition was made; none for a plan without conditions.
+    package var draft: GraphDraftHandle
 
-    package init(nodes: [Node]) { self.nodes = nodes }
-
-    /// Whether every dependency comes before its node, as a driver may count on.
-    package var isOrdered: Bool {
-        nodes.indices.allSatisfy { index in nodes[index].dependencies.allSatisfy { (0..<index).contains($0) } }
+    package init(nodes: [Node], bodyCounts: [Int] = [], draft: GraphDraftHandle = .none) {
+        self.nodes = nodes
+        self.bodyCounts = bodyCounts
+        self.draft = draft
     }
+
+    /// Where each node belongs, as a driver may count on; nil for a plan that contradicts itself.
+    package var layout: GraphLayout? { GraphLayout(self) }
 }
 
 /// What a node of a ``GraphPlan`` does.
@@ -36,6 +48,7 @@ package enum DeviceWork: Sendable, Equatable {
     case kernel(FunctionHandle, LaunchGeometry, parameters: [UInt8])
     case copy(target: DeviceBox, source: DeviceBox, Extent)
     case set(DeviceSet)
+    case conditional(ConditionalWork)
     /// Nothing: a node that only orders others, or one that is switched off.
     case empty
 }
@@ -66,6 +79,8 @@ package struct DeviceSet: Sendable, Equatable, BitwiseCopyable {
 
 extension Driver {
     /// Enqueues the work of one node by the call that does it outside a graph.
+    ///
+    /// CUDA_ERROR_NOT_SUPPORTED for a conditional node, which has none.
     package func enqueue(
         _ work: DeviceWork, _ context: ContextHandle, _ stream: StreamHandle
     ) throws(CUDAError) {
@@ -86,6 +101,7 @@ extension Driver {
         case .copy(let target, let source, let extent):
             try cuMemcpy3DAsync_v2(context, target: target, source: source, extent: extent, stream: stream)
         case .set(let set): try enqueue(set, context, stream)
+        case .conditional: throw .notSupported
         case .empty: break
         }
     }

@@ -36,15 +36,18 @@ package final class GraphPlayer: Sendable {
 
     /// Enqueues every node, by `perform`, and has the stream wait for all of them.
     ///
+    /// `begin` enqueues what comes before all nodes and behind the launch before.
     /// The lock is held meanwhile: two launches of one graph must not mix.
     package func play(
         on driver: some Driver, _ context: ContextHandle, _ stream: StreamHandle,
+        begin: () throws(CUDAError) -> Void = {},
         perform: (_ node: Int, ContextHandle, StreamHandle) throws(CUDAError) -> Void
     ) throws(CUDAError) {
         try resources.withLock { resources throws(CUDAError) in
             if let last = resources.last, last != (context, stream), let done = resources.dones[last.context] {
                 try driver.cuStreamWaitEvent(context, hStream: stream, hEvent: done, flags: 0)
             }
+            try begin()
             let isAtHome = context == schedule.lanes[0]
             if schedule.lanes.count > 1 || !isAtHome {
                 let start = try Self.event(&resources.starts[context], driver, context)

@@ -50,6 +50,15 @@ package struct GraphHandle: Handle {
     package init(bits: UInt64) { self.bits = bits }
 }
 
+/// A graph that was begun and is to be instantiated, to which conditions belong.
+package struct GraphDraftHandle: Handle {
+    package let bits: UInt64
+    package init(bits: UInt64) { self.bits = bits }
+
+    /// No graph that was begun: a plan without conditions.
+    package static var none: Self { Self(bits: 0) }
+}
+
 package struct MemoryPoolHandle: Handle {
     package let bits: UInt64
     package init(bits: UInt64) { self.bits = bits }

@@ -7,10 +7,15 @@ import Synchronization
 
 /// What the driver made of a plan.
 struct HostGraph: Sendable {
+    /// The driver's graph that was made for the plan; 0 if it was put into one that was begun.
     let graph: UInt64
     /// The driver's nodes, in the order of the plan.
     let nodes: [UInt64]
     let contexts: [ContextHandle]
+    /// The graph that was begun for the plan; none without conditions.
+    var draft: GraphDraftHandle = .none
+    /// That of the last update, whose conditions took the place of the plan's.
+    var updatingDraft: GraphDraftHandle = .none
 }
 
 /// The functions for graphs; nil where the library lacks one.
@@ -47,6 +52,16 @@ struct HostGraphFunctions: Sendable {
     let setCopy: (@convention(c) (UInt64, UInt64, UnsafePointer<CUDA_MEMCPY3D>?, UInt64) -> CUresult)?
     let setSet: (@convention(c) (UInt64, UInt64, UnsafePointer<CUDA_MEMSET_NODE_PARAMS>?, UInt64) -> CUresult)?
     let setEnabled: (@convention(c) (UInt64, UInt64, UInt32) -> CUresult)?
+    let createCondition:
+        (@convention(c) (UnsafeMutablePointer<CUgraphConditionalHandle>?, UInt64, UInt64, UInt32, UInt32) -> CUresult)?
+    let addNode:
+        (
+            @convention(c) (
+                UnsafeMutablePointer<UInt64>?, UInt64, Nodes?, Int, UnsafeMutablePointer<CUgraphNodeParams>?
+            ) -> CUresult
+        )?
+    let destroyNode: (@convention(c) (UInt64) -> CUresult)?
+    let update: (@convention(c) (UInt64, UInt64, UnsafeMutablePointer<CUgraphExecUpdateResultInfo>?) -> CUresult)?
 
     init(_ library: borrowing DriverLibrary) {
         create = library.function("cuGraphCreate")
@@ -63,6 +78,10 @@ struct HostGraphFunctions: Sendable {
         setCopy = library.function("cuGraphExecMemcpyNodeSetParams")
         setSet = library.function("cuGraphExecMemsetNodeSetParams")
         setEnabled = library.function("cuGraphNodeSetEnabled")
+        createCondition = library.function("cuGraphConditionalHandleCreate")
+        addNode = library.function("cuGraphAddNode")
+        destroyNode = library.function("cuGraphDestroyNode")
+        update = library.function("cuGraphExecUpdate_v2")
     }
 }
 
@@ -71,19 +90,26 @@ extension HostDriver {
         guard let create = graphFunctions.create, let destroy = graphFunctions.destroy,
             let instantiate = graphFunctions.instantiate
         else { throw .notSupported }
-        guard plan.isOrdered else { throw .invalidValue }
         try makeCurrent(context)
+        let contexts = plan.nodes.map(\.context)
+        var executable: UInt64 = 0
+        if plan.draft != .none {
+            let nodes = try build(plan, into: plan.draft)
+            try check(instantiate(&executable, plan.draft.bits, 0))
+            hold(plan.draft)
+            let made = HostGraph(graph: 0, nodes: nodes, contexts: contexts, draft: plan.draft)
+            graphs.withLock { $0[executable] = made }
+            return GraphHandle(bits: executable)
+        }
+        // Conditions belong to a graph that was begun.
+        guard plan.bodyCounts.isEmpty else { throw .invalidValue }
         var graph: UInt64 = 0
         try check(create(&graph, 0))
         do throws(CUDAError) {
             var nodes: [UInt64] = []
-            nodes.reserveCapacity(plan.nodes.count)
-            for node in plan.nodes {
-                nodes.append(try add(node, to: graph, after: node.dependencies.map { nodes[$0] }))
-            }
-            var executable: UInt64 = 0
+            try add(plan, to: graph, &nodes)
             try check(instantiate(&executable, graph, 0))
-            let made = HostGraph(graph: graph, nodes: nodes, contexts: plan.nodes.map(\.context))
+            let made = HostGraph(graph: graph, nodes: nodes, contexts: contexts)
             graphs.withLock { $0[executable] = made }
             return GraphHandle(bits: executable)
         } catch {
@@ -92,7 +118,7 @@ extension HostDriver {
         }
     }
 
-    private func add(
+    func add(
         _ node: GraphPlan.Node, to graph: UInt64, after dependencies: [UInt64]
     ) throws(CUDAError) -> UInt64 {
         var made: UInt64 = 0
@@ -116,6 +142,7 @@ extension HostDriver {
             guard let function = functions.addSet else { throw .notSupported }
             var parameters = CUDA_MEMSET_NODE_PARAMS(set)
             try check(function(&made, graph, dependencies, dependencies.count, &parameters, node.context.bits))
+        case .conditional: throw .invalidValue
         }
         return made
     }
@@ -167,6 +194,7 @@ extension HostDriver {
         if work == .empty { return try check(setEnabled(graph.bits, target, 0)) }
         switch work {
         case .empty: break
+        case .conditional: throw .invalidValue
         case .kernel(let kernel, let geometry, let parameters):
             guard let function = graphFunctions.setKernel else { throw .notSupported }
             try check(withKernelParameters(kernel, geometry, parameters) { function(graph.bits, target, $0) })
@@ -196,7 +224,8 @@ extension HostDriver {
         else { throw .invalidHandle }
         try makeCurrent(context)
         let code = end(hGraphExec.bits)
-        try check(destroy(known.graph))
+        if known.graph != 0 { try check(destroy(known.graph)) }
+        for draft in [known.draft, known.updatingDraft] { try letGo(draft) }
         try check(code)
     }
 }

@@ -16,6 +16,8 @@ package final class HostDriver: Driver {
     let graphFunctions: HostGraphFunctions
     /// By the driver's executable graph.
     let graphs = Mutex<[UInt64: HostGraph]>([:])
+    /// By the driver's graph.
+    let drafts = Mutex<[UInt64: HostDraft]>([:])
     let textures: TextureFunctions
     let resourceFunctions: HostResourceFunctions
     let resources = Mutex(ResourceTable())

@@ -19,6 +19,20 @@ extension RemoteDriver {
         return GraphHandle(bits: made)
     }
 
+    package func cuGraphExecUpdate_v2(
+        _ context: ContextHandle, graph: GraphHandle, plan: GraphPlan
+    ) throws(CUDAError) {
+        var payload = PayloadWriter()
+        payload.write(graph.bits)
+        payload.write(plan)
+        let bytes = payload.bytes
+        guard bytes.count <= Limits.frameBytesMax else { throw .outOfMemory }
+        let (status, _) = try bytes.span.bytes.withUnsafeBytes { block throws(CUDAError) in
+            try callWithBlock(.cuGraphExecUpdate_v2, context, byteCount: 0, block: block) { _ in }
+        }
+        try check(status)
+    }
+
     package func cuGraphExecNodeSetParams(
         _ context: ContextHandle, graph: GraphHandle, node: Int, work: DeviceWork
     ) throws(CUDAError) {

@@ -7,13 +7,19 @@ extension Session {
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {
         let made = try request.read(UInt64.self)
-        var plan = try request.readGraphPlan()
+        let plan = try request.readGraphPlan()
         try request.finish()
-        for index in plan.nodes.indices {
-            plan.nodes[index].context = try contexts.driverHandle(plan.nodes[index].context.bits)
-            plan.nodes[index].work = try drivers(plan.nodes[index].work)
-        }
-        try graphs.insert(made, driver.cuGraphInstantiate(contexts.driverHandle(frame.context), plan: plan))
+        try graphs.insert(made, driver.cuGraphInstantiate(contexts.driverHandle(frame.context), plan: drivers(plan)))
+    }
+
+    func perform_cuGraphExecUpdate_v2(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let graph = try request.read(UInt64.self)
+        let plan = try request.readGraphPlan()
+        try request.finish()
+        try driver.cuGraphExecUpdate_v2(
+            contexts.driverHandle(frame.context), graph: graphs.driverHandle(graph), plan: drivers(plan))
     }
 
     func perform_cuGraphExecNodeSetParams(
@@ -28,6 +34,17 @@ extension Session {
             work: try drivers(work))
     }
 
+    /// The same plan with the driver's handles.
+    private func drivers(_ plan: GraphPlan) throws(CUDAError) -> GraphPlan {
+        var plan = plan
+        plan.draft = try graphDrafts.driverHandle(plan.draft.bits)
+        for index in plan.nodes.indices {
+            plan.nodes[index].context = try contexts.driverHandle(plan.nodes[index].context.bits)
+            plan.nodes[index].work = try drivers(plan.nodes[index].work)
+        }
+        return plan
+    }
+
     /// The same work with the driver's handles of kernels and arrays.
     private func drivers(_ work: DeviceWork) throws(CUDAError) -> DeviceWork {
         switch work {
@@ -37,7 +54,7 @@ extension Session {
             target.array = try arrays.driverHandle(target.array.bits)
             source.array = try arrays.driverHandle(source.array.bits)
             return .copy(target: target, source: source, extent)
-        case .set, .empty: return work
+        case .set, .conditional, .empty: return work
         }
     }
 }

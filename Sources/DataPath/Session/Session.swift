@@ -42,6 +42,7 @@ package final class Session {
     var pools = HandleTable<MemoryPoolHandle>()
     var physicalMemory = HandleTable<PhysicalMemoryHandle>()
     var graphs = HandleTable<GraphHandle>()
+    var graphDrafts = HandleTable<GraphDraftHandle>()
     var arrays = HandleTable<ArrayHandle>()
     var mipmappedArrays = HandleTable<MipmappedArrayHandle>()
     /// The client's numbers of the levels that it has asked for, by the number of the mipmapped array.

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Driver
 
-// How graphs travel: the number of nodes, and for each its context, its dependencies and its work.
+// How graphs travel: the graph that was begun for their conditions, how many nodes their bodies have, the number of
+// nodes, and for each its context, its dependencies and its work.
 
 extension PayloadWriter {
     package mutating func write(_ plan: GraphPlan) {
+        write(plan.draft.bits)
+        write(UInt32(plan.bodyCounts.count))
+        for count in plan.bodyCounts { write(UInt32(count)) }
         write(UInt32(plan.nodes.count))
         for node in plan.nodes {
             write(node.context.bits)
@@ -42,14 +46,24 @@ extension PayloadWriter {
             write(set.elementBytes)
             write(set.width)
             write(set.height)
+        case .conditional(let work):
+            write(UInt8(4))
+            write(work.condition)
+            write(work.kind.rawValue)
+            write(UInt32(work.bodyCount))
         }
     }
 }
 
 extension WireReader {
-    /// Handles are the client's numbers; every dependency comes before its node.
+    /// Handles are the client's numbers; every dependency comes before its node, and every body has its node.
     @_lifetime(self: copy self)
     package mutating func readGraphPlan() throws(WireError) -> GraphPlan {
+        let draft = GraphDraftHandle(bits: try read(UInt64.self))
+        let bodyCount = Int(try read(UInt32.self))
+        guard bodyCount <= Limits.graphBodiesMax else { throw .tooLong(bodyCount, limit: Limits.graphBodiesMax) }
+        var bodyCounts: [Int] = []
+        for _ in 0..<bodyCount { bodyCounts.append(Int(try read(UInt32.self))) }
         let count = Int(try read(UInt32.self))
         guard count <= Limits.graphNodesMax else { throw .tooLong(count, limit: Limits.graphNodesMax) }
         var nodes: [GraphPlan.Node] = []
@@ -66,7 +80,10 @@ extension WireReader {
             }
             nodes.append(GraphPlan.Node(context: context, work: try readDeviceWork(), dependencies: dependencies))
         }
-        return GraphPlan(nodes: nodes)
+        let plan = GraphPlan(nodes: nodes, bodyCounts: bodyCounts, draft: draft)
+        // A body without its node would be work that nothing says when to do.
+        guard plan.layout != nil else { throw .malformedGraph }
+        return plan
     }
 
     @_lifetime(self: copy self)
@@ -91,7 +108,15 @@ extension WireReader {
                 DeviceSet(
                     address: address, pitch: pitch, value: value, elementBytes: elementBytes, width: width,
                     height: try read(Int.self)))
-        default: throw .tooLong(Int(kind), limit: 3)
+        case 4:
+            let condition = try read(UInt64.self)
+            let kind = try read(UInt8.self)
+            let bodyCount = Int(try read(UInt32.self))
+            guard let kind = ConditionalWork.Kind(rawValue: kind),
+                let work = ConditionalWork(condition: condition, kind: kind, bodyCount: bodyCount)
+            else { throw .malformedGraph }
+            return .conditional(work)
+        default: throw .tooLong(Int(kind), limit: 4)
         }
     }
 

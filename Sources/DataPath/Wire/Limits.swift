@@ -35,4 +35,6 @@ package enum Limits {
     package static let parameterBytesMax = 32768
     /// Nodes of a graph that travels as one; larger ones are launched node by node.
     package static let graphNodesMax = 1 << 20
+    /// Bodies of conditional nodes in such a graph.
+    package static let graphBodiesMax = 1 << 16
 }

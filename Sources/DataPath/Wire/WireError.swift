@@ -14,6 +14,7 @@ package enum WireError: Error, Equatable, Sendable, CustomStringConvertible {
     case tooManyHandles(limit: Int)
     case notText
     case malformedImage
+    case malformedGraph
 
     package var description: String {
         switch self {
@@ -27,6 +28,7 @@ package enum WireError: Error, Equatable, Sendable, CustomStringConvertible {
         case .tooManyHandles(let limit): "more than \(limit) handles"
         case .notText: "a text is not UTF-8"
         case .malformedImage: "the parts of an image do not make it up"
+        case .malformedGraph: "a graph's conditional nodes and bodies do not belong together"
         }
     }
 }

@@ -17,7 +17,7 @@ static const struct sg_symbol symbols[] = {
     SYMBOL(sg_s64_to_f64), SYMBOL(sg_u64_to_f64), SYMBOL(sg_f64_to_f16), SYMBOL(sg_f64_to_bf16), SYMBOL(sg_fns),
     SYMBOL(sg_sin), SYMBOL(sg_cos), SYMBOL(sg_ex2), SYMBOL(sg_lg2), SYMBOL(sg_tanh),
     SYMBOL(sg_texture_read), SYMBOL(sg_surface_read), SYMBOL(sg_surface_write), SYMBOL(sg_surface_reduce),
-    SYMBOL(sg_image_query),
+    SYMBOL(sg_image_query), SYMBOL(sg_set_condition),
     // What LLVM itself may call.
     SYMBOL(memcpy), SYMBOL(memmove), SYMBOL(memset), SYMBOL(fma), SYMBOL(fmaf), SYMBOL(floor), SYMBOL(floorf),
     SYMBOL(ceil), SYMBOL(ceilf), SYMBOL(trunc), SYMBOL(truncf), SYMBOL(sqrt),

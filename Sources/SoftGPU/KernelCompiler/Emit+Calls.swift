@@ -209,6 +209,9 @@ extension KernelEmitter {
                 Value(text: "%tid.x", type: .i32), Value(text: "%tid.y", type: .i32), Value(text: "%tid.z", type: .i32),
             ]
             emitRuntimeCall("sg_assert_fail", list)
+        case .setConditional:
+            let list = [blockArgument(), try argument(arguments, 0, .b64), try argument(arguments, 1, .b32)]
+            emitRuntimeCall("sg_set_condition", list)
         case .trap: emitTrap()
         }
     }

@@ -13,6 +13,7 @@ enum Symbol {
 enum Builtin: String {
     case vprintf, malloc, free
     case assertFail = "__assertfail"
+    case setConditional = "cudaGraphSetConditional"
     case trap = "__trap"
 }
 

@@ -11,7 +11,7 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     enum Kind: UInt64 {
         case context = 1
         case module, function, stream, event, pool, graph, physicalMemory, array, mipmappedArray
-        case greenContext
+        case greenContext, graphDraft
     }
 
     private struct Slot {

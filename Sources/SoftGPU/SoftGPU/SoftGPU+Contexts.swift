@@ -77,6 +77,7 @@ extension SoftGPU {
         context.environment.beginEnd()
         context.waitForAll()
         graphs.removeAll { $0.context == context.bits }
+        graphDrafts.removeAll { $0.context == context.bits }
         streams.removeAll { $0.context == context.bits }
         greenContexts.removeAll { $0.home === context }
         events.removeAll { $0.context == context.bits }

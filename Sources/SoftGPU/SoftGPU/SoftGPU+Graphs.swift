@@ -10,11 +10,9 @@ import Synchronization
 extension SoftGPU {
     package func cuGraphInstantiate(_ context: ContextHandle, plan: GraphPlan) throws(CUDAError) -> GraphHandle {
         let context = try self.context(context)
-        guard plan.isOrdered else { throw .invalidValue }
-        var steps: [GraphStep?] = []
-        for node in plan.nodes { steps.append(try step(node.work, in: try self.context(node.context))) }
+        let nodes = try nodes(of: plan)
         let graph = try graphs.insert { bits in
-            PlannedGraph(bits: bits, context: context.bits, plan: plan, steps: steps)
+            PlannedGraph(bits: bits, context: context.bits, plan: plan, nodes: nodes)
         }
         return GraphHandle(bits: graph.bits)
     }
@@ -24,9 +22,11 @@ extension SoftGPU {
     ) throws(CUDAError) {
         _ = try self.context(context)
         let graph = try self.graph(graph)
-        let old = graph.nodes.withLock { $0.works.indices.contains(node) ? $0.contexts[node] : nil }
+        let old = graph.nodes.withLock { $0.works.indices.contains(node) ? ($0.contexts[node], $0.works[node]) : nil }
         guard let old else { throw .invalidValue }
-        let step = try step(work, in: try self.context(old))
+        // Conditional nodes stay what they are, and are not switched off.
+        for case .conditional in [old.1, work] { throw .invalidValue }
+        let step = try step(work, in: try self.context(old.0))
         graph.nodes.withLock { nodes in
             nodes.works[node] = work
             nodes.steps[node] = step
@@ -40,19 +40,44 @@ extension SoftGPU {
         let stream = try self.stream(hStream, in: context)
         let graph = try self.graph(hGraphExec)
         let nodes = graph.nodes.withLock { $0 }
-        if let player = graph.player {
-            return try player.play(on: self, ContextHandle(bits: context.bits), hStream) {
-                node, context, stream throws(CUDAError) in
-                try enqueue(nodes.works[node], context, stream)
-            }
-        }
+        if let player = graph.player { return try play(player, nodes, context, stream) }
         guard graph.context == context.bits else { throw .invalidContext }
+        graph.launch(try steps(of: nodes), on: stream, in: context)
+    }
+
+    /// Launches nodes of several contexts, each on a stream of its own context.
+    private func play(
+        _ player: GraphPlayer, _ nodes: PlannedGraph.Nodes, _ context: Context, _ stream: Stream
+    ) throws(CUDAError) {
+        // Bodies are work of one context and one stream, as whole graphs are elsewhere.
+        let steps = nodes.draft == nil ? nil : try steps(of: nodes)
+        try player.play(on: self, ContextHandle(bits: context.bits), StreamHandle(bits: stream.bits)) {
+            if let draft = nodes.draft { context.enqueue(stream, .task { draft.assignDefaults() }) }
+        } perform: { node, lane, laneStream throws(CUDAError) in
+            guard let steps, case .conditional = nodes.works[node] else {
+                return try enqueue(nodes.works[node], lane, laneStream)
+            }
+            let lane = try self.context(lane)
+            let target = try self.stream(laneStream, in: lane)
+            let environment = lane.environment
+            lane.enqueue(
+                target,
+                .task {
+                    if environment.error == nil {
+                        steps.run(step: node, environment, target.greenContext?.budget)
+                    }
+                })
+        }
+    }
+
+    /// What a launch does: the memory of copies and sets is looked up, and held until they are done.
+    private func steps(of nodes: PlannedGraph.Nodes) throws(CUDAError) -> GraphSteps {
         var steps: [GraphStep] = []
         steps.reserveCapacity(nodes.steps.count)
         for (index, step) in nodes.steps.enumerated() {
             if let step { steps.append(step) } else { steps.append(try memoryStep(nodes.works[index])) }
         }
-        graph.launch(steps, on: stream, in: context)
+        return GraphSteps(steps: steps, layout: nodes.layout, draft: nodes.draft)
     }
 
     package func cuGraphExecDestroy(_ context: ContextHandle, hGraphExec: GraphHandle) throws(CUDAError) {
@@ -67,9 +92,10 @@ extension SoftGPU {
     }
 
     /// What a node does, with its kernel compiled; nil for copies and sets, whose memory is looked up at each launch.
-    private func step(_ work: DeviceWork, in context: Context) throws(CUDAError) -> GraphStep? {
+    func step(_ work: DeviceWork, in context: Context) throws(CUDAError) -> GraphStep? {
         switch work {
         case .empty: return .nothing
+        case .conditional(let work): return .conditional(work)
         case .copy, .set: return nil
         case .kernel(let function, let geometry, let parameters):
             let function = try self.function(function, in: context)
@@ -84,7 +110,7 @@ extension SoftGPU {
     /// A copy or a set, with its memory, which is held until it is done.
     private func memoryStep(_ work: DeviceWork) throws(CUDAError) -> GraphStep {
         switch work {
-        case .kernel, .empty: return .nothing
+        case .kernel, .conditional, .empty: return .nothing
         case .copy(let target, let source, let extent):
             let (targetBox, targetMemory) = try box(target, extent)
             let (sourceBox, sourceMemory) = try box(source, extent)
@@ -95,77 +121,6 @@ extension SoftGPU {
             let extent = Extent(widthBytes: rowBytes, height: set.height, depth: 1)
             let (_, memory) = try box(DeviceBox(address: set.address, pitch: set.pitch, rows: set.height), extent)
             return .body { withExtendedLifetime(memory) { set.perform() } }
-        }
-    }
-}
-
-/// One node of a launch.
-enum GraphStep: Sendable {
-    case kernel(Function, LaunchGeometry, GraphParameters)
-    case body(@Sendable () -> Void)
-    case nothing
-}
-
-/// A kernel's parameter block, aligned as kernels may load vectors from it.
-final class GraphParameters: @unchecked Sendable {
-    // SAFETY: written by `init` only.
-    let bytes: UnsafeRawBufferPointer
-
-    init(_ source: ArraySlice<UInt8>) {
-        let block = UnsafeMutableRawBufferPointer.allocate(byteCount: source.count, alignment: 16)
-        block.copyBytes(from: source)
-        bytes = UnsafeRawBufferPointer(block)
-    }
-
-    deinit { bytes.deallocate() }
-}
-
-/// An executable graph.
-final class PlannedGraph: Sendable {
-    struct Nodes: Sendable {
-        let contexts: [ContextHandle]
-        var works: [DeviceWork]
-        var steps: [GraphStep?]
-    }
-
-    let bits: UInt64
-    /// The context in which it was made, with which it ends.
-    let context: UInt64
-    let nodes: Mutex<Nodes>
-    /// For nodes of several contexts.
-    let player: GraphPlayer?
-    private let last = Mutex<StreamPosition?>(nil)
-
-    init(bits: UInt64, context: UInt64, plan: GraphPlan, steps: [GraphStep?]) {
-        self.bits = bits
-        self.context = context
-        nodes = Mutex(Nodes(contexts: plan.nodes.map(\.context), works: plan.nodes.map(\.work), steps: steps))
-        let home = ContextHandle(bits: context)
-        let isAtHome = plan.nodes.allSatisfy { $0.context == home }
-        player =
-            isAtHome ? nil : GraphPlayer(GraphSchedule(plan.nodes.map { ($0.context, $0.dependencies) }, home: home))
-    }
-
-    /// Enqueues all steps as one work, behind the launch before.
-    ///
-    /// The lock is held meanwhile: which launch is the last is decided once.
-    func launch(_ steps: [GraphStep], on stream: Stream, in context: Context) {
-        last.withLock { last in
-            if let last, last.stream !== stream, !last.isReached { context.enqueue(stream, .wait(last)) }
-            let environment = context.environment
-            last = context.enqueue(
-                stream,
-                .task {
-                    for step in steps where environment.error == nil {
-                        switch step {
-                        case .kernel(let function, let geometry, let parameters):
-                            environment.run(
-                                function, geometry, parameters.bytes, budget: stream.greenContext?.budget)
-                        case .body(let body): body()
-                        case .nothing: break
-                        }
-                    }
-                })
         }
     }
 }

@@ -24,6 +24,7 @@ package final class SoftGPU: Driver {
     let virtualMemory = VirtualMemory()
     let imports = Mutex<[ShareableHandle: Import]>([:])
     let graphs = HandleTable<PlannedGraph>(.graph)
+    let graphDrafts = HandleTable<GraphDraft>(.graphDraft)
     let arrays = HandleTable<ArrayMemory>(.array)
     let mipmappedArrays = HandleTable<MipmappedArrayMemory>(.mipmappedArray)
     let images = ImageList()

@@ -72,7 +72,10 @@ let graphsFunctions: [Function] = [
         "cuGraphBatchMemOpNodeSetParams", 11070, "CUgraphNode hNode, const CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams"),
     Function("cuGraphChildGraphNodeGetGraph", 10000, "CUgraphNode hNode, CUgraph *phGraph"),
     Function("cuGraphClone", 10000, "CUgraph *phGraphClone, CUgraph originalGraph"),
-    Function("cuGraphConditionalHandleCreate", 12030, absent: .conditional),
+    Function(
+        "cuGraphConditionalHandleCreate", 12030,
+        "CUgraphConditionalHandle *pHandle_out, CUgraph hGraph, CUcontext ctx, unsigned int defaultLaunchValue, unsigned int flags"
+    ),
     Function("cuGraphCreate", 10000, "CUgraph *phGraph, unsigned int flags"),
     Function("cuGraphDebugDotPrint", 11030, "CUgraph hGraph, const char *path, unsigned int flags"),
     Function("cuGraphDestroy", 10000, "CUgraph hGraph"),

@@ -372,4 +372,16 @@ package protocol Driver: Sendable {
 
     /// The bytes of which sizes and offsets in such an object are multiples.
     func cuMulticastGetGranularity(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64, option: UInt32) throws(CUDAError) -> Int
+
+    /// Begins a graph, for handles of conditions that its kernels get as parameters before it is instantiated.
+    func cuGraphCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> GraphDraftHandle
+
+    /// Ends a graph that was begun; what was instantiated of it stays, with its conditions.
+    func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError)
+
+    /// Makes a condition of the context for a graph that was begun; with flag 1 each launch assigns the default.
+    func cuGraphConditionalHandleCreate(_ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32) throws(CUDAError) -> UInt64
+
+    /// Replaces what the nodes of a graph with conditions do, and these, by those of a plan of the same shape.
+    func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError)
 }

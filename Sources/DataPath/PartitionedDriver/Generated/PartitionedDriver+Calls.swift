@@ -260,4 +260,20 @@ extension PartitionedDriver {
     package func cuMulticastGetGranularity(numDevices: UInt32, size: Int, handleTypes: UInt64, flags: UInt64, option: UInt32) throws(CUDAError) -> Int {
         try driver.cuMulticastGetGranularity(numDevices: numDevices, size: size, handleTypes: handleTypes, flags: flags, option: option)
     }
+
+    package func cuGraphCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> GraphDraftHandle {
+        try driver.cuGraphCreate(context, flags: flags)
+    }
+
+    package func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError) {
+        try driver.cuGraphDestroy(context, hGraph: hGraph)
+    }
+
+    package func cuGraphConditionalHandleCreate(_ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32) throws(CUDAError) -> UInt64 {
+        try driver.cuGraphConditionalHandleCreate(context, hGraph: hGraph, defaultLaunchValue: defaultLaunchValue, flags: flags)
+    }
+
+    package func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError) {
+        try driver.cuGraphExecUpdate_v2(context, graph: graph, plan: plan)
+    }
 }

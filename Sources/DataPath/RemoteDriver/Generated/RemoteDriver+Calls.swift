@@ -724,4 +724,28 @@ extension RemoteDriver {
         }
         return reply.read(Int.self)
     }
+
+    package func cuGraphCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> GraphDraftHandle {
+        let made = GraphDraftHandle(bits: newHandle())
+        try post(.cuGraphCreate, context, byteCount: 12) { frame in
+            frame.write(made.bits)
+            frame.write(flags)
+        }
+        return made
+    }
+
+    package func cuGraphDestroy(_ context: ContextHandle, hGraph: GraphDraftHandle) throws(CUDAError) {
+        try post(.cuGraphDestroy, context, byteCount: 8) { frame in
+            frame.write(hGraph.bits)
+        }
+    }
+
+    package func cuGraphConditionalHandleCreate(_ context: ContextHandle, hGraph: GraphDraftHandle, defaultLaunchValue: UInt32, flags: UInt32) throws(CUDAError) -> UInt64 {
+        var reply = try call(.cuGraphConditionalHandleCreate, context, byteCount: 16) { frame in
+            frame.write(hGraph.bits)
+            frame.write(defaultLaunchValue)
+            frame.write(flags)
+        }
+        return reply.read(UInt64.self)
+    }
 }

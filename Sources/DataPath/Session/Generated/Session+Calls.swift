@@ -606,6 +606,24 @@ extension Session {
             let option = try request.read(UInt32.self)
             try request.finish()
             reply.write(try driver.cuMulticastGetGranularity(numDevices: numDevices, size: size, handleTypes: handleTypes, flags: flags, option: option))
+        case .cuGraphCreate:
+            let made = try request.read(UInt64.self)
+            let flags = try request.read(UInt32.self)
+            try request.finish()
+            try graphDrafts.insert(made, driver.cuGraphCreate(contexts.driverHandle(frame.context), flags: flags))
+        case .cuGraphDestroy:
+            let hGraph = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuGraphDestroy(contexts.driverHandle(frame.context), hGraph: graphDrafts.driverHandle(hGraph))
+            graphDrafts.remove(hGraph)
+        case .cuGraphConditionalHandleCreate:
+            let hGraph = try request.read(UInt64.self)
+            let defaultLaunchValue = try request.read(UInt32.self)
+            let flags = try request.read(UInt32.self)
+            try request.finish()
+            reply.write(try driver.cuGraphConditionalHandleCreate(contexts.driverHandle(frame.context), hGraph: graphDrafts.driverHandle(hGraph), defaultLaunchValue: defaultLaunchValue, flags: flags))
+        case .cuGraphExecUpdate_v2:
+            try perform_cuGraphExecUpdate_v2(frame, &request, &reply)
         }
     }
 }

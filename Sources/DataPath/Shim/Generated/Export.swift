@@ -1233,7 +1233,7 @@ let exportList = CallList(driver: """
     cuGraphBatchMemOpNodeSetParams hNode nodeParams
     cuGraphChildGraphNodeGetGraph hNode phGraph
     cuGraphClone phGraphClone originalGraph
-    cuGraphConditionalHandleCreate
+    cuGraphConditionalHandleCreate pHandle_out hGraph ctx defaultLaunchValue flags
     cuGraphCreate phGraph flags
     cuGraphDebugDotPrint hGraph path flags
     cuGraphDestroy hGraph

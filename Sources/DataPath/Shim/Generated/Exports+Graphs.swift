@@ -93,7 +93,9 @@ import Driver
     answer(.cuGraphClone, { $0.add(made: phGraphClone); $0.add(originalGraph) }) { shim throws(CUDAError) in try shim.cuGraphClone(phGraphClone, originalGraph) }
 }
 
-@c public func cuGraphConditionalHandleCreate() -> CUresult { absent(.cuGraphConditionalHandleCreate) }
+@c public func cuGraphConditionalHandleCreate(_ pHandle_out: UnsafeMutablePointer<CUgraphConditionalHandle>?, _ hGraph: OpaquePointer?, _ ctx: OpaquePointer?, _ defaultLaunchValue: UInt32, _ flags: UInt32) -> CUresult {
+    answer(.cuGraphConditionalHandleCreate, { $0.add(pHandle_out); $0.add(hGraph); $0.add(ctx); $0.add(defaultLaunchValue); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphConditionalHandleCreate(pHandle_out, hGraph, ctx, defaultLaunchValue, flags) }
+}
 
 @c public func cuGraphCreate(_ phGraph: UnsafeMutablePointer<OpaquePointer?>?, _ flags: UInt32) -> CUresult {
     answer(.cuGraphCreate, { $0.add(made: phGraph); $0.add(flags) }) { shim throws(CUDAError) in try shim.cuGraphCreate(phGraph, flags) }

@@ -1,26 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import Synchronization
 
-/// The form in which a driver performs a whole graph by itself: for graphs of kernels, device copies and device sets.
+/// The form in which a driver performs a whole graph by itself: for graphs of kernels, device copies, device sets and
+/// conditional nodes.
 extension Shim {
     /// Hands a graph to the driver, if all of it is work of the device.
     ///
     /// Nil where it is not; then it is launched node by node.
-    func driverGraph(_ flat: FlatGraph, _ isEnabled: [Bool]) throws(CUDAError) -> ExecutableGraph.DriverGraph? {
+    func driverGraph(_ flat: FlatGraph, of graph: Graph) throws(CUDAError) -> ExecutableGraph.DriverGraph? {
+        guard let (plan, home) = try plan(flat, of: graph) else { return nil }
+        let handle = try driver.cuGraphInstantiate(home, plan: plan)
+        return ExecutableGraph.DriverGraph(context: home, handle: handle)
+    }
+
+    /// A graph in the form for drivers, and the context in which it is made.
+    ///
+    /// Nil if not all of it is work of the device.
+    func plan(_ flat: FlatGraph, of graph: Graph) throws(CUDAError) -> (plan: GraphPlan, home: ContextHandle)? {
         var home: ContextHandle?
         var nodes: [GraphPlan.Node] = []
-        for (index, node) in flat.nodes.enumerated() {
-            guard let work = isEnabled[index] ? try deviceWork(of: node.work) : .empty else { return nil }
+        for node in flat.nodes {
+            guard let work = try deviceWork(of: node.work) else { return nil }
             let context = try node.work.context?.handle
             home = home ?? context
             nodes.append(
                 GraphPlan.Node(context: context ?? ContextHandle(bits: 0), work: work, dependencies: node.dependencies))
         }
         guard let home, nodes.count <= GraphPlan.nodesMax else { return nil }
-        for index in nodes.indices where nodes[index].context.bits == 0 { nodes[index].context = home }
-        let handle = try driver.cuGraphInstantiate(home, plan: GraphPlan(nodes: nodes))
-        return ExecutableGraph.DriverGraph(context: home, handle: handle)
+        let draft = flat.hasConditionalNodes ? graph.conditions.withLock { $0.draft?.handle } : nil
+        var plan = GraphPlan(nodes: nodes, bodyCounts: flat.bodyCounts, draft: draft ?? .none)
+        if flat.hasConditionalNodes { try settleBodies(&plan) }
+        for index in nodes.indices where plan.nodes[index].context.bits == 0 { plan.nodes[index].context = home }
+        return (plan, home)
+    }
+
+    /// Lets nodes that are of no context run in that of the conditional node whose body they are in; the others must.
+    private func settleBodies(_ plan: inout GraphPlan) throws(CUDAError) {
+        guard let layout = plan.layout else { throw .notSupported }
+        for (index, bodies) in layout.bodies {
+            let context = plan.nodes[index].context
+            for place in bodies.flatMap({ layout.graphs[$0] }) {
+                if plan.nodes[place].context.bits == 0 { plan.nodes[place].context = context }
+                guard plan.nodes[place].context == context else { throw .invalidValue }
+            }
+        }
     }
 
     /// Gives the driver's form up; that of an ended context has gone with it.
@@ -38,6 +63,7 @@ extension Shim {
         case .copy(let copy): settled(copy).deviceWork
         case .set(let set): set.isOnDevice ? .set(set.description) : nil
         case .empty: .empty
+        case .conditional(let node): .conditional(node.work)
         case .host, .graph, .wait, .record, .allocate, .free, .values: nil
         }
     }

@@ -15,6 +15,8 @@ final class ExecutableGraph: Sendable {
         var userObjects: [(object: UserObject, count: Int)]
         /// The driver's own form of the graph, where it has one that is up to date.
         var driverGraph: DriverGraph?
+        /// The graph with conditions that it was made of, which cannot be instantiated again meanwhile.
+        var origin: Graph?
     }
 
     /// What a driver made of the graph.
@@ -39,6 +41,8 @@ final class ExecutableGraph: Sendable {
 }
 
 /// A graph and the graphs of its child nodes as one list, in an order in which each node follows its dependencies.
+///
+/// The bodies of conditional nodes stand behind the graph itself, as in a ``GraphPlan``.
 struct FlatGraph: Sendable {
     /// A node of a graph of the application's.
     struct Key: Hashable {
@@ -63,9 +67,24 @@ struct FlatGraph: Sendable {
     private(set) var places: [Key: Int] = [:]
     /// Where the contents of child nodes are.
     private(set) var children: [Key: Range<Int>] = [:]
+    /// How many nodes the body of each conditional node has.
+    private(set) var bodyCounts: [Int] = []
+    /// The bodies of the conditional nodes so far.
+    private var bodies: [Graph] = []
 
     /// A list of a graph's nodes; a cycle is CUDA_ERROR_INVALID_VALUE.
-    init(_ graph: Graph) throws(CUDAError) { _ = try append(graph, after: []) }
+    init(_ graph: Graph) throws(CUDAError) {
+        _ = try append(graph, after: [])
+        while bodyCounts.count < bodies.count {
+            let start = nodes.count
+            _ = try append(bodies[bodyCounts.count], after: [])
+            bodyCounts.append(nodes.count - start)
+        }
+    }
+
+    var hasConditionalNodes: Bool { !bodyCounts.isEmpty }
+    /// Nodes that are in no body.
+    var ownCount: Int { nodes.count - bodyCounts.reduce(0, +) }
 
     mutating func setWork(_ work: NodeWork, at index: Int) { nodes[index].work = work }
 
@@ -88,6 +107,7 @@ struct FlatGraph: Sendable {
             } else {
                 index = append(node.work, bits: node.bits, after: dependencies.isEmpty ? before : dependencies)
                 places[Key(graph: graph, number: number)] = index
+                if case .conditional(let conditional) = node.work { bodies += conditional.bodies }
             }
             ends[number] = index
             if node.dependents.isEmpty { last.append(index) }

@@ -12,16 +12,32 @@ final class Graph: Sendable {
     let id: UInt32
     /// The graph that this one is a clone of, by its handle, or 0.
     let originBits: UInt64
-    /// Whether it is the graph of a child node: it is changed through its own handle and ends with the node.
+    /// Whether it is the graph of a node, child or conditional: it is changed through its own handle and ends with the
+    /// node.
     let isChild: Bool
+    /// The graph of the conditional node of which this one is a body; nil for other graphs.
+    let parent: Graph?
     let structure: Mutex<GraphStructure>
+    /// Those of the bodies of its nodes too; empty in bodies.
+    let conditions = Mutex(GraphConditions())
 
-    init(bits: UInt64, id: UInt32, originBits: UInt64 = 0, isChild: Bool = false, structure: GraphStructure = .init()) {
+    init(
+        bits: UInt64, id: UInt32, originBits: UInt64 = 0, isChild: Bool = false, parent: Graph? = nil,
+        structure: GraphStructure = .init()
+    ) {
         self.bits = bits
         self.id = id
         self.originBits = originBits
         self.isChild = isChild
+        self.parent = parent
         self.structure = Mutex(structure)
+    }
+
+    /// This graph, the one of which it is a body, and so on; the last is none's body.
+    var line: [Graph] {
+        var line = [self]
+        while let parent = line[line.count - 1].parent { line.append(parent) }
+        return line
     }
 }
 
@@ -99,6 +115,10 @@ struct GraphStructure: Sendable {
     /// The numbers of the nodes, in the order in which they were made.
     var numbers: [Int] { nodes.indices.filter { nodes[$0] != nil } }
     var hasMemoryNodes: Bool { nodes.contains { $0?.work.isMemory ?? false } }
+    /// Graphs with conditional nodes can be neither copied nor part of another graph.
+    var hasConditionalNodes: Bool {
+        nodes.contains { node in if case .conditional = node?.work { true } else { false } }
+    }
 
     subscript(number: Int) -> Node {
         get throws(CUDAError) {

@@ -30,6 +30,7 @@ extension Shim {
             if handles { label += "\\n0x\(String(node.bits, radix: 16))" }
             text += "\"graph_\(graph.id)_node_\(number)\"[shape=\"rectangle\" label=\"\(label)\"];\n"
             if case .graph(let child) = node.work { children.append(child) }
+            if case .conditional(let conditional) = node.work { children += conditional.bodies }
             for edge in node.dependencies {
                 text += "\"graph_\(graph.id)_node_\(edge.node)\" -> \"graph_\(graph.id)_node_\(number)\";\n"
             }
@@ -59,6 +60,7 @@ extension NodeWork {
         case .allocate(let allocation): return isVerbose ? "MEM_ALLOC\\n\(allocation.byteCount) bytes" : "MEM_ALLOC"
         case .free: return "MEM_FREE"
         case .values: return "BATCH_MEM_OP"
+        case .conditional(let node): return isVerbose ? "CONDITIONAL\\n\(node.work.kind)" : "CONDITIONAL"
         }
     }
 }

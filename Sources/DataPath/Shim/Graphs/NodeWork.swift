@@ -17,6 +17,8 @@ enum NodeWork: Sendable {
     case allocate(GraphAllocation)
     case free(GraphAllocation)
     case values(ValuesWork)
+    /// The bodies belong to the node.
+    case conditional(ConditionalNode)
 
     var type: CUgraphNodeType {
         switch self {
@@ -31,6 +33,7 @@ enum NodeWork: Sendable {
         case .allocate: CU_GRAPH_NODE_TYPE_MEM_ALLOC
         case .free: CU_GRAPH_NODE_TYPE_MEM_FREE
         case .values: CU_GRAPH_NODE_TYPE_BATCH_MEM_OP
+        case .conditional: CU_GRAPH_NODE_TYPE_CONDITIONAL
         }
     }
 
@@ -51,7 +54,16 @@ enum NodeWork: Sendable {
         case .set(let set): set.context
         case .record(let event): event.context
         case .values(let values): values.context
+        case .conditional(let node): node.context
         case .host, .graph, .empty, .wait, .allocate, .free: nil
+        }
+    }
+
+    /// Whether CUDA allows it in the body of a conditional node.
+    var isAllowedInBodies: Bool {
+        switch self {
+        case .kernel, .copy, .set, .graph, .conditional, .empty: true
+        case .host, .wait, .record, .allocate, .free, .values: false
         }
     }
 

@@ -105,6 +105,7 @@ extension Shim {
         let graph = try executable(hGraphExec)
         let key = FlatGraph.Key(try node(hNode))
         let child = try FlatGraph(try self.graph(childGraph))
+        guard !child.hasConditionalNodes else { throw .invalidValue }
         let changes = try graph.state.withLock { state throws(CUDAError) in
             guard let range = state.nodes.children[key], range.count == child.nodes.count else { throw .invalidValue }
             var changes: [(Int, NodeWork)] = []
@@ -151,9 +152,9 @@ extension Shim {
     ) throws(CUDAError) {
         info.result = CU_GRAPH_EXEC_UPDATE_ERROR
         let new = try FlatGraph(graph)
-        let old = executable.state.withLock { $0.nodes.nodes }
+        let (old, oldBodyCounts) = executable.state.withLock { ($0.nodes.nodes, $0.nodes.bodyCounts) }
         var difference: (result: CUgraphExecUpdateResult, node: Int)?
-        if new.nodes.count != old.count {
+        if new.nodes.count != old.count || new.bodyCounts != oldBodyCounts {
             difference = (CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED, -1)
         }
         for index in new.nodes.indices where difference == nil {
@@ -164,7 +165,11 @@ extension Shim {
             }
         }
         guard let difference else {
-            try replace(new.nodes.enumerated().map { ($0.offset, $0.element.work) }, in: executable)
+            if new.hasConditionalNodes {
+                try replaceAll(new, of: graph, in: executable)
+            } else {
+                try replace(new.nodes.enumerated().map { ($0.offset, $0.element.work) }, in: executable)
+            }
             info.result = CU_GRAPH_EXEC_UPDATE_SUCCESS
             return
         }
@@ -173,6 +178,24 @@ extension Shim {
             info.errorNode = OpaquePointer(bitPattern: UInt(new.nodes[difference.node].bits))
         }
         throw CUDAError(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE)
+    }
+
+    /// Replaces what all nodes do together with the conditions, which kernels get as parameters.
+    private func replaceAll(
+        _ new: FlatGraph, of graph: Graph, in executable: ExecutableGraph
+    ) throws(CUDAError) {
+        try checkConditions(of: graph, new, isUpdate: true)
+        guard let (plan, _) = try plan(new, of: graph) else { throw .notSupported }
+        let (driverGraph, isEnabled) = executable.state.withLock { ($0.driverGraph, $0.isEnabled) }
+        guard let driverGraph else { throw .invalidValue }
+        try driver.cuGraphExecUpdate_v2(driverGraph.context, graph: driverGraph.handle, plan: plan)
+        for index in isEnabled.indices where !isEnabled[index] {
+            try driver.cuGraphExecNodeSetParams(
+                driverGraph.context, graph: driverGraph.handle, node: index, work: .empty)
+        }
+        executable.state.withLock { state in
+            for (index, node) in new.nodes.enumerated() { state.nodes.setWork(node.work, at: index) }
+        }
     }
 
     /// Replaces what some nodes do, here and in the driver's form of the graph.
@@ -218,6 +241,8 @@ extension NodeWork {
         case (.record(let new), .record(let old)):
             return new.context === old.context ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
         case (.values(let new), .values(let old)):
+            return new.canReplace(old) ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
+        case (.conditional(let new), .conditional(let old)):
             return new.canReplace(old) ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED
         case (.allocate(let new), .allocate(let old)), (.free(let new), .free(let old)):
             return new === old ? nil : CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED

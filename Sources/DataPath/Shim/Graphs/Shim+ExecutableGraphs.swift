@@ -50,12 +50,7 @@ extension Shim {
         do throws(CUDAError) {
             made = try instantiate(graph, flags: instantiateParams.pointee.flags)
         } catch {
-            let isCyclic = graph.structure.withLock { $0.topologicalOrder().count != $0.numbers.count }
-            instantiateParams.pointee.result_out =
-                isCyclic
-                ? CUDA_GRAPH_INSTANTIATE_INVALID_STRUCTURE
-                : error == .notSupported
-                    ? CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED : CUDA_GRAPH_INSTANTIATE_ERROR
+            instantiateParams.pointee.result_out = instantiateResult(of: graph, error)
             throw error
         }
         if instantiateParams.pointee.flags & UInt64(CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD.rawValue) != 0 {
@@ -65,16 +60,30 @@ extension Shim {
         try write(handle: made.bits, to: phGraphExec)
     }
 
+    /// Why a graph could not be instantiated.
+    private func instantiateResult(of graph: Graph, _ error: CUDAError) -> CUgraphInstantiateResult {
+        let isCyclic = graph.structure.withLock { $0.topologicalOrder().count != $0.numbers.count }
+        if isCyclic { return CUDA_GRAPH_INSTANTIATE_INVALID_STRUCTURE }
+        if graph.conditions.withLock({ $0.hasUnused }) { return CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED }
+        let isOfForbiddenNodes = (try? FlatGraph(graph)).map { (try? checkBodies($0)) == nil } ?? false
+        return error == .notSupported || isOfForbiddenNodes
+            ? CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED : CUDA_GRAPH_INSTANTIATE_ERROR
+    }
+
     /// Launches from kernels are CUDA_ERROR_NOT_SUPPORTED, as from a driver without them.
     private func instantiate(_ graph: Graph, flags: UInt64) throws(CUDAError) -> ExecutableGraph {
         let known: UInt64 = 0xf
         guard flags & ~known == 0 else { throw .invalidValue }
         guard flags & UInt64(CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH.rawValue) == 0 else { throw .notSupported }
         let nodes = try FlatGraph(graph)
+        try checkConditions(of: graph, nodes)
         let isEnabled = [Bool](repeating: true, count: nodes.nodes.count)
         let player = GraphPlayer(try schedule(nodes))
-        let driverGraph = try driverGraph(nodes, isEnabled)
+        let driverGraph = try driverGraph(nodes, of: graph)
+        // Where launches are single calls nobody could look at conditions.
+        guard driverGraph != nil || !nodes.hasConditionalNodes else { throw .notSupported }
         try claim(nodes.allocations)
+        if nodes.hasConditionalNodes { graph.conditions.withLock { $0.isInstantiated = true } }
         let userObjects = retained(graph.structure.withLock { $0.userObjects })
         let id = nextGraphID()
         return try executableGraphs.insert { bits in
@@ -82,7 +91,7 @@ extension Shim {
                 bits: bits, id: id, flags: flags,
                 state: ExecutableGraph.State(
                     nodes: nodes, isEnabled: isEnabled, player: player, userObjects: userObjects,
-                    driverGraph: driverGraph))
+                    driverGraph: driverGraph, origin: nodes.hasConditionalNodes ? graph : nil))
         }
     }
 
@@ -117,10 +126,11 @@ extension Shim {
     /// What was launched goes on to its end.
     func cuGraphExecDestroy(_ hGraphExec: OpaquePointer?) throws(CUDAError) {
         guard let graph = executableGraphs.remove(bits(hGraphExec)) else { throw .invalidValue }
-        let (player, objects, allocations, driverGraph) = graph.state.withLock { state in
-            defer { state.driverGraph = nil }
-            return (state.player, state.userObjects, state.nodes.allocations, state.driverGraph)
+        let (player, objects, allocations, driverGraph, origin) = graph.state.withLock { state in
+            defer { (state.driverGraph, state.origin) = (nil, nil) }
+            return (state.player, state.userObjects, state.nodes.allocations, state.driverGraph, state.origin)
         }
+        origin?.conditions.withLock { $0.isInstantiated = false }
         for allocation in allocations { allocation.state.withLock { $0.isInstantiated = false } }
         end(driverGraph)
         if !objects.isEmpty {

@@ -13,7 +13,7 @@ extension Shim {
         let target = try workTarget(hStream, defaultStream)
         if let stream = target.capturing {
             let flat = graph.state.withLock { $0.nodes }
-            guard flat.allocations.isEmpty else { throw .notSupported }
+            guard flat.allocations.isEmpty, !flat.hasConditionalNodes else { throw .notSupported }
             return try capture(.graph(try adopt(flat.structure, originBits: 0, isChild: true)), on: stream)
         }
         // A kernel may use any of the memory that host and device use by turns.
@@ -105,7 +105,7 @@ extension Shim {
         case .values(let values):
             try driver.cuStreamBatchMemOp_v2(
                 stream.context, stream: stream.stream, operations: try deviceOperations(values.operations))
-        case .graph, .empty: break
+        case .graph, .conditional, .empty: break
         }
     }
 

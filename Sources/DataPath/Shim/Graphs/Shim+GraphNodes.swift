@@ -60,7 +60,7 @@ extension Shim {
             return work
         }
         graphNodes.remove(node.bits)
-        if case .graph(let child) = work { end(child) }
+        endGraphs(of: work)
     }
 
     // MARK: Each kind
@@ -203,6 +203,7 @@ extension Shim {
                 let moves = child.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE
                 return try childWork(child.graph, in: hGraph, moves: moves)
             case CU_GRAPH_NODE_TYPE_MEM_ALLOC: return try allocationWork(&nodeParams.pointee.alloc, in: hGraph)
+            case CU_GRAPH_NODE_TYPE_CONDITIONAL: return try conditionalWork(&nodeParams.pointee.conditional, in: hGraph)
             case CU_GRAPH_NODE_TYPE_MEM_FREE: return try freeWork(nodeParams.pointee.free.dptr, in: hGraph)
             default: return try changeableWork(nodeParams.pointee)
             }

@@ -53,9 +53,23 @@ extension Shim {
         for node in structure.nodes {
             guard let node else { continue }
             graphNodes.remove(node.bits)
-            if case .graph(let child) = node.work { end(child) }
+            endGraphs(of: node.work)
         }
         release(structure.userObjects)
+        endConditions(of: graph)
+    }
+
+    /// Ends the graphs that belong to a node.
+    func endGraphs(of work: NodeWork) {
+        switch work {
+        case .graph(let child): end(child)
+        case .conditional(let node):
+            for body in node.bodies {
+                end(body)
+                release(node.work.condition, of: body)
+            }
+        default: break
+        }
     }
 
     func cuGraphClone(
@@ -66,10 +80,10 @@ extension Shim {
         try write(handle: try clone(original).bits, to: phGraphClone)
     }
 
-    /// A copy with handles of its own; graphs with memory nodes cannot be copied.
+    /// A copy with handles of its own; graphs with memory nodes or conditional nodes cannot be copied.
     func clone(_ original: Graph, isChild: Bool = false) throws(CUDAError) -> Graph {
         var structure = original.structure.withLock { $0 }
-        guard !structure.hasMemoryNodes else { throw .notSupported }
+        guard !structure.hasMemoryNodes, !structure.hasConditionalNodes else { throw .notSupported }
         for number in structure.numbers {
             guard case .graph(let child) = try structure[number].work else { continue }
             structure.setWork(.graph(try clone(child, isChild: true)), of: number)

@@ -239,6 +239,7 @@ extension Shim {
         case .allocate(let allocation): parameters.alloc = allocation.asC
         case .free(let allocation): parameters.free.dptr = allocation.address
         case .values(let values): parameters.memOp = values.asC
+        case .conditional(let node): parameters.conditional = node.asC
         }
         try write(parameters, to: nodeParams)
     }

@@ -181,6 +181,7 @@ extension Shim {
         let child = try graph(childGraph)
         guard bits(hGraph) != child.bits else { throw .invalidValue }
         guard moves else { return .graph(try clone(child, isChild: true)) }
+        guard !child.structure.withLock({ $0.hasConditionalNodes }) else { throw .notSupported }
         guard !child.isChild else { throw .invalidValue }
         // The handle of a graph says whether it may be destroyed: the moved graph gets a new one.
         let structure = child.structure.withLock { structure in
@@ -188,6 +189,7 @@ extension Shim {
             return structure
         }
         graphs.remove(child.bits)
+        endConditions(of: child)
         for number in structure.numbers { graphNodes.remove(try structure[number].bits) }
         return .graph(try adopt(structure, originBits: child.originBits, isChild: true))
     }

@@ -122,4 +122,8 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuMulticastBindAddr_v2 = 115
     case cuMulticastUnbind = 116
     case cuMulticastGetGranularity = 117
+    case cuGraphCreate = 118
+    case cuGraphDestroy = 119
+    case cuGraphConditionalHandleCreate = 120
+    case cuGraphExecUpdate_v2 = 121
 }

@@ -189,6 +189,17 @@ int sg_image_remove(uint64_t handle, int is_surface);
 // The object behind a handle, or null; for any 64 bits.
 const struct sg_image *sg_image_find(uint64_t handle, int is_surface);
 
+// Conditions of graphs: numbers that kernels set and conditional nodes read.
+enum { SG_CONDITIONS_MAX = 1 << 20 };
+// Makes a condition and returns its handle: no address, never one of a condition that has ended. 0 when there are too
+// many.
+uint64_t sg_condition_add(void);
+void sg_condition_remove(uint64_t handle);
+// Returns 0 if there is no such condition; for any 64 bits.
+int sg_condition_set(uint64_t handle, uint32_t value);
+// The value; 0 if there is no such condition.
+uint32_t sg_condition_value(uint64_t handle);
+
 // The form of a texture or surface instruction, in the bits of one number.
 enum sg_form {
     SG_FORM_GEOMETRY = 0xF,       // enum sg_geometry
@@ -243,6 +254,7 @@ void sg_assert_fail(struct sg_block *block, const char *message, const char *fil
 int32_t sg_vprintf(struct sg_block *block, const char *format, const void *arguments);
 void *sg_malloc(struct sg_block *block, uint64_t bytes);
 void sg_free(struct sg_block *block, void *memory);
+void sg_set_condition(struct sg_block *block, uint64_t handle, uint32_t value);
 uint64_t sg_global_timer(void);
 void sg_nanosleep(uint32_t nanoseconds);
 
