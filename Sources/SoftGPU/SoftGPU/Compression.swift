@@ -12,8 +12,8 @@ enum Compression {
     func decompress(_ source: [UInt8], byteCount: Int) -> [UInt8]? {
         guard byteCount > 0, let capacity = Int32(exactly: byteCount), let sourceCount = Int32(exactly: source.count)
         else { return nil }
-        // What is announced but cannot be in the data gets no room: a byte of LZ4 stands for 255 at most, and a frame of
-        // Zstandard says its length.
+        // What is announced but cannot be in the data gets no room: a byte of LZ4 stands for 255 at most, and a frame
+        // of Zstandard says its length.
         switch self {
         case .lz4: guard byteCount <= 255 * source.count else { return nil }
         case .zstd:
