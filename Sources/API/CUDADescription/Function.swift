@@ -26,7 +26,6 @@ package struct Function: Sendable {
             """
         case textureReferences =
             "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
-        case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"
         case windows = "tells the display adapter's LUID, which only Windows has"
         case nvSciSync = "NvSciSync is a library of NVIDIA's embedded platforms, which share memory with the GPU"
         case checkpoints =

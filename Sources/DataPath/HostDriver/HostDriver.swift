@@ -15,6 +15,7 @@ package final class HostDriver: Driver {
     /// By the driver's executable graph.
     let graphs = Mutex<[UInt64: HostGraph]>([:])
     let textures: TextureFunctions
+    let tensorMaps: TensorMapFunctions
     let resourceFunctions: HostResourceFunctions
     let resources = Mutex(ResourceTable())
     private let currentContext: pthread_key_t
@@ -25,6 +26,7 @@ package final class HostDriver: Driver {
     package init(path: String) throws(DriverLoadFailure) {
         let library = try DriverLibrary(path: path)
         textures = TextureFunctions(library)
+        tensorMaps = TensorMapFunctions(library)
         resourceFunctions = HostResourceFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)

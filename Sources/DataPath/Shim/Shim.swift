@@ -53,6 +53,7 @@ final class Shim: Sendable {
     /// The application's texture and surface objects, which are the driver's values.
     let textures = Mutex<[ObjectKey: TextureObject]>([:])
     let surfaces = Mutex<[ObjectKey: SurfaceObject]>([:])
+    let tensorMaps = Mutex(TensorMapCache())
 
     let storage = ContextLocalStorage()
     let memory: AddressMap

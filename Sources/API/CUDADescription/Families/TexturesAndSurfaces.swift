@@ -38,11 +38,23 @@ let texturesAndSurfacesFunctions: [Function] = [
     Function("cuSurfObjectGetResourceDesc", 5000, "CUDA_RESOURCE_DESC *pResDesc, CUsurfObject surfObject"),
     Function("cuSurfRefGetArray", 3000, absent: .textureReferences),
     Function("cuSurfRefSetArray", 3000, absent: .textureReferences),
-    Function("cuTensorMapEncodeIm2col", 12000, absent: .tensorMaps),
-    Function("cuTensorMapEncodeIm2colWide", 12080, absent: .tensorMaps),
-    Function("cuTensorMapEncodeTiled", 12000, absent: .tensorMaps),
-    Function("cuTensorMapReplaceAddress", 12000, absent: .tensorMaps),
-    Function("cuTensorMapSetAllocationClass", 13050, absent: .tensorMaps),
+    Function(
+        "cuTensorMapEncodeIm2col", 12000,
+        "CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const int *pixelBoxLowerCorner, const int *pixelBoxUpperCorner, cuuint32_t channelsPerPixel, cuuint32_t pixelsPerColumn, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill"
+    ),
+    Function(
+        "cuTensorMapEncodeIm2colWide", 12080,
+        "CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, int pixelBoxLowerCornerWidth, int pixelBoxUpperCornerWidth, cuuint32_t channelsPerPixel, cuuint32_t pixelsPerColumn, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapIm2ColWideMode mode, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill"
+    ),
+    Function(
+        "cuTensorMapEncodeTiled", 12000,
+        "CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill"
+    ),
+    Function("cuTensorMapReplaceAddress", 12000, "CUtensorMap *tensorMap, void *globalAddress"),
+    Function(
+        "cuTensorMapSetAllocationClass", 13050,
+        "CUtensorMap *tensorMap, CUtensorMapAllocClass allocClass, CUtensorMapAllocClass *outAllocClass"
+    ),
     Function(
         "cuTexObjectCreate", 5000,
         "CUtexObject *pTexObject, const CUDA_RESOURCE_DESC *pResDesc, const CUDA_TEXTURE_DESC *pTexDesc, const CUDA_RESOURCE_VIEW_DESC *pResViewDesc"

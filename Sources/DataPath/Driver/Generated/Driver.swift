@@ -336,4 +336,13 @@ package protocol Driver: Sendable {
 
     /// Makes later work of the context and of its green contexts wait for what the event has recorded.
     func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError)
+
+    /// Makes a tensor map; of the forms Tiled, Im2col and Im2colWide, what the description says of its parts is the one.
+    func cuTensorMapEncodeTiled(_ context: ContextHandle, _ description: TensorMapDescription) throws(CUDAError) -> TensorMap
+
+    /// The same tensor map of memory at another address.
+    func cuTensorMapReplaceAddress(_ context: ContextHandle, tensorMap: TensorMap, globalAddress: CUdeviceptr) throws(CUDAError) -> TensorMap
+
+    /// The same tensor map for another class of allocations (a CUtensorMapAllocClass), and the class that it got.
+    func cuTensorMapSetAllocationClass(_ context: ContextHandle, tensorMap: TensorMap, allocClass: UInt32) throws(CUDAError) -> (tensorMap: TensorMap, outAllocClass: UInt32)
 }

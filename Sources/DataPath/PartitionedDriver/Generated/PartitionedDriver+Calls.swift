@@ -248,4 +248,16 @@ extension PartitionedDriver {
     package func cuCtxWaitEvent(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {
         try driver.cuCtxWaitEvent(context, hEvent: hEvent)
     }
+
+    package func cuTensorMapEncodeTiled(_ context: ContextHandle, _ description: TensorMapDescription) throws(CUDAError) -> TensorMap {
+        try driver.cuTensorMapEncodeTiled(context, description)
+    }
+
+    package func cuTensorMapReplaceAddress(_ context: ContextHandle, tensorMap: TensorMap, globalAddress: CUdeviceptr) throws(CUDAError) -> TensorMap {
+        try driver.cuTensorMapReplaceAddress(context, tensorMap: tensorMap, globalAddress: globalAddress)
+    }
+
+    package func cuTensorMapSetAllocationClass(_ context: ContextHandle, tensorMap: TensorMap, allocClass: UInt32) throws(CUDAError) -> (tensorMap: TensorMap, outAllocClass: UInt32) {
+        try driver.cuTensorMapSetAllocationClass(context, tensorMap: tensorMap, allocClass: allocClass)
+    }
 }

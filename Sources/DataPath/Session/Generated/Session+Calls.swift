@@ -521,6 +521,12 @@ extension Session {
             let hEvent = try request.read(UInt64.self)
             try request.finish()
             try driver.cuCtxWaitEvent(contexts.driverHandle(frame.context), hEvent: events.driverHandle(hEvent))
+        case .cuTensorMapEncodeTiled:
+            try perform_cuTensorMapEncodeTiled(frame, &request, &reply)
+        case .cuTensorMapReplaceAddress:
+            try perform_cuTensorMapReplaceAddress(frame, &request, &reply)
+        case .cuTensorMapSetAllocationClass:
+            try perform_cuTensorMapSetAllocationClass(frame, &request, &reply)
         }
     }
 }

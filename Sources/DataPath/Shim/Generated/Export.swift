@@ -1335,11 +1335,11 @@ let exportList = CallList(driver: """
     cuSurfObjectGetResourceDesc pResDesc surfObject
     cuSurfRefGetArray
     cuSurfRefSetArray
-    cuTensorMapEncodeIm2col
-    cuTensorMapEncodeIm2colWide
-    cuTensorMapEncodeTiled
-    cuTensorMapReplaceAddress
-    cuTensorMapSetAllocationClass
+    cuTensorMapEncodeIm2col tensorMap tensorDataType tensorRank globalAddress globalDim globalStrides pixelBoxLowerCorner pixelBoxUpperCorner channelsPerPixel pixelsPerColumn elementStrides interleave swizzle l2Promotion oobFill
+    cuTensorMapEncodeIm2colWide tensorMap tensorDataType tensorRank globalAddress globalDim globalStrides pixelBoxLowerCornerWidth pixelBoxUpperCornerWidth channelsPerPixel pixelsPerColumn elementStrides interleave mode swizzle l2Promotion oobFill
+    cuTensorMapEncodeTiled tensorMap tensorDataType tensorRank globalAddress globalDim globalStrides boxDim elementStrides interleave swizzle l2Promotion oobFill
+    cuTensorMapReplaceAddress tensorMap globalAddress
+    cuTensorMapSetAllocationClass tensorMap allocClass outAllocClass
     cuTexObjectCreate pTexObject pResDesc pTexDesc pResViewDesc
     cuTexObjectDestroy texObject
     cuTexObjectGetResourceDesc pResDesc texObject

@@ -81,15 +81,25 @@ import Driver
 
 @c public func cuSurfRefSetArray() -> CUresult { absent(.cuSurfRefSetArray) }
 
-@c public func cuTensorMapEncodeIm2col() -> CUresult { absent(.cuTensorMapEncodeIm2col) }
+@c public func cuTensorMapEncodeIm2col(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ tensorDataType: CUtensorMapDataType, _ tensorRank: UInt32, _ globalAddress: UnsafeMutableRawPointer?, _ globalDim: UnsafePointer<UInt64>?, _ globalStrides: UnsafePointer<UInt64>?, _ pixelBoxLowerCorner: UnsafePointer<Int32>?, _ pixelBoxUpperCorner: UnsafePointer<Int32>?, _ channelsPerPixel: UInt32, _ pixelsPerColumn: UInt32, _ elementStrides: UnsafePointer<UInt32>?, _ interleave: CUtensorMapInterleave, _ swizzle: CUtensorMapSwizzle, _ l2Promotion: CUtensorMapL2promotion, _ oobFill: CUtensorMapFloatOOBfill) -> CUresult {
+    answer(.cuTensorMapEncodeIm2col, { $0.add(tensorMap); $0.add(tensorDataType); $0.add(tensorRank); $0.add(globalAddress); $0.add(globalDim); $0.add(globalStrides); $0.add(pixelBoxLowerCorner); $0.add(pixelBoxUpperCorner); $0.add(channelsPerPixel); $0.add(pixelsPerColumn); $0.add(elementStrides); $0.add(interleave); $0.add(swizzle); $0.add(l2Promotion); $0.add(oobFill) }) { shim throws(CUDAError) in try shim.cuTensorMapEncodeIm2col(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, pixelBoxLowerCorner, pixelBoxUpperCorner, channelsPerPixel, pixelsPerColumn, elementStrides, interleave, swizzle, l2Promotion, oobFill) }
+}
 
-@c public func cuTensorMapEncodeIm2colWide() -> CUresult { absent(.cuTensorMapEncodeIm2colWide) }
+@c public func cuTensorMapEncodeIm2colWide(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ tensorDataType: CUtensorMapDataType, _ tensorRank: UInt32, _ globalAddress: UnsafeMutableRawPointer?, _ globalDim: UnsafePointer<UInt64>?, _ globalStrides: UnsafePointer<UInt64>?, _ pixelBoxLowerCornerWidth: Int32, _ pixelBoxUpperCornerWidth: Int32, _ channelsPerPixel: UInt32, _ pixelsPerColumn: UInt32, _ elementStrides: UnsafePointer<UInt32>?, _ interleave: CUtensorMapInterleave, _ mode: CUtensorMapIm2ColWideMode, _ swizzle: CUtensorMapSwizzle, _ l2Promotion: CUtensorMapL2promotion, _ oobFill: CUtensorMapFloatOOBfill) -> CUresult {
+    answer(.cuTensorMapEncodeIm2colWide, { $0.add(tensorMap); $0.add(tensorDataType); $0.add(tensorRank); $0.add(globalAddress); $0.add(globalDim); $0.add(globalStrides); $0.add(pixelBoxLowerCornerWidth); $0.add(pixelBoxUpperCornerWidth); $0.add(channelsPerPixel); $0.add(pixelsPerColumn); $0.add(elementStrides); $0.add(interleave); $0.add(mode); $0.add(swizzle); $0.add(l2Promotion); $0.add(oobFill) }) { shim throws(CUDAError) in try shim.cuTensorMapEncodeIm2colWide(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, pixelBoxLowerCornerWidth, pixelBoxUpperCornerWidth, channelsPerPixel, pixelsPerColumn, elementStrides, interleave, mode, swizzle, l2Promotion, oobFill) }
+}
 
-@c public func cuTensorMapEncodeTiled() -> CUresult { absent(.cuTensorMapEncodeTiled) }
+@c public func cuTensorMapEncodeTiled(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ tensorDataType: CUtensorMapDataType, _ tensorRank: UInt32, _ globalAddress: UnsafeMutableRawPointer?, _ globalDim: UnsafePointer<UInt64>?, _ globalStrides: UnsafePointer<UInt64>?, _ boxDim: UnsafePointer<UInt32>?, _ elementStrides: UnsafePointer<UInt32>?, _ interleave: CUtensorMapInterleave, _ swizzle: CUtensorMapSwizzle, _ l2Promotion: CUtensorMapL2promotion, _ oobFill: CUtensorMapFloatOOBfill) -> CUresult {
+    answer(.cuTensorMapEncodeTiled, { $0.add(tensorMap); $0.add(tensorDataType); $0.add(tensorRank); $0.add(globalAddress); $0.add(globalDim); $0.add(globalStrides); $0.add(boxDim); $0.add(elementStrides); $0.add(interleave); $0.add(swizzle); $0.add(l2Promotion); $0.add(oobFill) }) { shim throws(CUDAError) in try shim.cuTensorMapEncodeTiled(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, boxDim, elementStrides, interleave, swizzle, l2Promotion, oobFill) }
+}
 
-@c public func cuTensorMapReplaceAddress() -> CUresult { absent(.cuTensorMapReplaceAddress) }
+@c public func cuTensorMapReplaceAddress(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ globalAddress: UnsafeMutableRawPointer?) -> CUresult {
+    answer(.cuTensorMapReplaceAddress, { $0.add(tensorMap); $0.add(globalAddress) }) { shim throws(CUDAError) in try shim.cuTensorMapReplaceAddress(tensorMap, globalAddress) }
+}
 
-@c public func cuTensorMapSetAllocationClass() -> CUresult { absent(.cuTensorMapSetAllocationClass) }
+@c public func cuTensorMapSetAllocationClass(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ allocClass: CUtensorMapAllocClass, _ outAllocClass: UnsafeMutablePointer<CUtensorMapAllocClass>?) -> CUresult {
+    answer(.cuTensorMapSetAllocationClass, { $0.add(tensorMap); $0.add(allocClass); $0.add(outAllocClass) }) { shim throws(CUDAError) in try shim.cuTensorMapSetAllocationClass(tensorMap, allocClass, outAllocClass) }
+}
 
 @c public func cuTexObjectCreate(_ pTexObject: UnsafeMutablePointer<CUtexObject>?, _ pResDesc: UnsafePointer<CUDA_RESOURCE_DESC>?, _ pTexDesc: UnsafePointer<CUDA_TEXTURE_DESC>?, _ pResViewDesc: UnsafePointer<CUDA_RESOURCE_VIEW_DESC>?) -> CUresult {
     answer(.cuTexObjectCreate, { $0.add(pTexObject); $0.add(pResDesc); $0.add(pTexDesc); $0.add(pResViewDesc) }) { shim throws(CUDAError) in try shim.cuTexObjectCreate(pTexObject, pResDesc, pTexDesc, pResViewDesc) }

@@ -110,4 +110,7 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuGreenCtxWaitEvent = 103
     case cuCtxRecordEvent = 104
     case cuCtxWaitEvent = 105
+    case cuTensorMapEncodeTiled = 106
+    case cuTensorMapReplaceAddress = 107
+    case cuTensorMapSetAllocationClass = 108
 }
