@@ -24,8 +24,6 @@ package struct Function: Sendable {
             pools are made for one process, and devices say that they export none; memory of cuMemAlloc and \
             cuMemCreate is shared
             """
-        case textureReferences =
-            "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
         case windows = "tells the display adapter's LUID, which only Windows has"
         case nvSciSync = "NvSciSync is a library of NVIDIA's embedded platforms, which share memory with the GPU"
         case checkpoints =
@@ -135,7 +133,7 @@ package struct Parameter: Sendable {
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
         "CUgraphNode", "CUgraphExec", "CUuserObject", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
         "CUmipmappedArray", "CUdevResourceDesc", "CUlogsCallbackHandle", "CUcoredumpCallbackHandle",
-        "CUasyncCallbackHandle",
+        "CUasyncCallbackHandle", "CUtexref", "CUsurfref",
     ]
 
     private static let callbacks: Set<String> = [

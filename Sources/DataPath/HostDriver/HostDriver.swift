@@ -16,6 +16,7 @@ package final class HostDriver: Driver {
     let graphs = Mutex<[UInt64: HostGraph]>([:])
     let textures: TextureFunctions
     let tensorMaps: TensorMapFunctions
+    let references: ReferenceFunctions
     let resourceFunctions: HostResourceFunctions
     let resources = Mutex(ResourceTable())
     private let currentContext: pthread_key_t
@@ -27,6 +28,7 @@ package final class HostDriver: Driver {
         let library = try DriverLibrary(path: path)
         textures = TextureFunctions(library)
         tensorMaps = TensorMapFunctions(library)
+        references = ReferenceFunctions(library)
         resourceFunctions = HostResourceFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)

@@ -52,6 +52,11 @@ final class Device: Sendable {
             let index = Int(attribute.rawValue)
             if description.attributes.indices.contains(index) { description.attributes[index] = value }
         }
+        // Grids on several devices are cooperative grids, and waits between their streams.
+        let grids = Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH.rawValue)
+        if description.attributes.indices.contains(grids) {
+            description.attributes[grids] = description[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH]
+        }
         self.description = description
         limits = LaunchLimits(description)
     }
@@ -60,7 +65,6 @@ final class Device: Sendable {
         (CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 1),
         (CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 1),
         (CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1),
-        (CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH, 0),
         (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS, 0),
         (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES, 0),
         (CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST, 0),

@@ -345,4 +345,16 @@ package protocol Driver: Sendable {
 
     /// The same tensor map for another class of allocations (a CUtensorMapAllocClass), and the class that it got.
     func cuTensorMapSetAllocationClass(_ context: ContextHandle, tensorMap: TensorMap, allocClass: UInt32) throws(CUDAError) -> (tensorMap: TensorMap, outAllocClass: UInt32)
+
+    /// CUDA_ERROR_NOT_FOUND unless the module has a texture reference of this name.
+    func cuModuleGetTexRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError)
+
+    /// CUDA_ERROR_NOT_FOUND unless the module has a surface reference of this name.
+    func cuModuleGetSurfRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError)
+
+    /// What later launches read by a texture reference, arrays and other memory, and how: cuTexRefSet and all of its kinds.
+    func cuTexRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, resource: TextureResource, sampler: TextureSampler) throws(CUDAError)
+
+    /// The array that later launches use by a surface reference.
+    func cuSurfRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, hArray: ArrayHandle) throws(CUDAError)
 }

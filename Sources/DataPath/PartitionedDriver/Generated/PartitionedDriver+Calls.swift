@@ -260,4 +260,20 @@ extension PartitionedDriver {
     package func cuTensorMapSetAllocationClass(_ context: ContextHandle, tensorMap: TensorMap, allocClass: UInt32) throws(CUDAError) -> (tensorMap: TensorMap, outAllocClass: UInt32) {
         try driver.cuTensorMapSetAllocationClass(context, tensorMap: tensorMap, allocClass: allocClass)
     }
+
+    package func cuModuleGetTexRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) {
+        try driver.cuModuleGetTexRef(context, hmod: hmod, name: name)
+    }
+
+    package func cuModuleGetSurfRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) {
+        try driver.cuModuleGetSurfRef(context, hmod: hmod, name: name)
+    }
+
+    package func cuTexRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, resource: TextureResource, sampler: TextureSampler) throws(CUDAError) {
+        try driver.cuTexRefSetArray(context, hmod: hmod, name: name, resource: resource, sampler: sampler)
+    }
+
+    package func cuSurfRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, hArray: ArrayHandle) throws(CUDAError) {
+        try driver.cuSurfRefSetArray(context, hmod: hmod, name: name, hArray: hArray)
+    }
 }

@@ -113,4 +113,8 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuTensorMapEncodeTiled = 106
     case cuTensorMapReplaceAddress = 107
     case cuTensorMapSetAllocationClass = 108
+    case cuModuleGetTexRef = 109
+    case cuModuleGetSurfRef = 110
+    case cuTexRefSetArray = 111
+    case cuSurfRefSetArray = 112
 }
