@@ -20,6 +20,8 @@ final class FakeDriver: Driver {
         var addresses: [CUdeviceptr] = []
         /// The parameter block of the last launch.
         var parameters: [UInt8] = []
+        /// Whether waits for events are written down.
+        var notesWaits = false
     }
 
     static let kernel = [KernelParameter(offset: 0, size: 8), KernelParameter(offset: 8, size: 4)]
@@ -302,7 +304,9 @@ final class FakeDriver: Driver {
     func cuStreamQuery(_ context: ContextHandle, hStream: StreamHandle) throws(CUDAError) {}
     func cuStreamWaitEvent(
         _ context: ContextHandle, hStream: StreamHandle, hEvent: EventHandle, flags: UInt32
-    ) throws(CUDAError) {}
+    ) throws(CUDAError) {
+        state.withLock { if $0.notesWaits { $0.calls.append("\(hStream.bits) waits for event \(hEvent.bits)") } }
+    }
     func cuEventCreate(_ context: ContextHandle, flags: UInt32) throws(CUDAError) -> EventHandle { make("event") }
     func cuEventDestroy_v2(_ context: ContextHandle, hEvent: EventHandle) throws(CUDAError) {}
     func cuEventRecordWithFlags(

@@ -139,25 +139,4 @@ import Testing
             }
         }
     }
-
-    /// What a driver can do alone is not offered, and the devices say so.
-    @Test func gridsOnSeveralDevicesAreRefused() throws {
-        try run { harness, kernel in
-            var ability: Int32 = -1
-            try harness.shim.cuDeviceGetAttribute(&ability, CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH, 1)
-            #expect(ability == 0)
-            var launch = CUDA_LAUNCH_PARAMS()
-            launch.function = kernel
-            func code(_ count: UInt32, _ flags: UInt32) -> CUresult {
-                harness.code { () throws(CUDAError) in
-                    try harness.shim.cuLaunchCooperativeKernelMultiDevice(&launch, count, flags)
-                }
-            }
-            #expect(code(1, 0) == CUDA_ERROR_NOT_SUPPORTED)
-            #expect(code(0, 0) == CUDA_ERROR_INVALID_VALUE)
-            #expect(code(1, 4) == CUDA_ERROR_INVALID_VALUE)
-            launch.function = nil
-            #expect(code(1, 0) == CUDA_ERROR_INVALID_HANDLE)
-        }
-    }
 }

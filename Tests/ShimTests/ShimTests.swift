@@ -16,10 +16,10 @@ struct Harness: @unchecked Sendable {
 
     init(
         remoteMemory: Bool = false, visibleDevices: String? = nil, isLaunchBlocking: Bool = false,
-        loadsModulesEagerly: Bool = false
+        loadsModulesEagerly: Bool = false, description: DriverDescription = FakeDriver.description
     ) {
         shim = Shim(
-            DriverSource(driver, hasRemoteMemory: remoteMemory), description: FakeDriver.description,
+            DriverSource(driver, hasRemoteMemory: remoteMemory), description: description,
             environment: Environment(
                 visibleDevices: visibleDevices, isLaunchBlocking: isLaunchBlocking,
                 loadsModulesEagerly: loadsModulesEagerly))

@@ -6,7 +6,7 @@
 package let driverCalls: [DriverCall] =
     contextCalls + moduleCalls + launchCalls + memoryCalls + copyCalls + poolCalls + streamCalls + eventCalls
     + graphCalls + arrayCalls + streamMemoryCalls + interprocessCalls + virtualMemoryCalls + clusterCalls
-    + greenContextCalls + sharedPoolCalls + multicastCalls + conditionCalls
+    + greenContextCalls + sharedPoolCalls + multicastCalls + conditionCalls + tensorMapCalls + referenceCalls
 
 private let contextCalls: [DriverCall] = [
     DriverCall(

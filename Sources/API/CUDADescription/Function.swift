@@ -15,9 +15,6 @@ package struct Function: Sendable {
         case serverKernel = "answers with a descriptor for other drivers of the machine that has the GPU"
         case recapture =
             "captured work is not compared with nodes that are there, node by node; capture anew and update"
-        case textureReferences =
-            "texture and surface references were removed from CUDA 12; texture and surface objects do the same"
-        case tensorMaps = "tensor maps are for kernels of compute capability 9.0, which are not built yet"
         case windows = "tells the display adapter's LUID, which only Windows has"
         case nvSciSync = "NvSciSync is a library of NVIDIA's embedded platforms, which share memory with the GPU"
         case checkpoints =
@@ -127,7 +124,7 @@ package struct Parameter: Sendable {
         "CUcontext", "CUmodule", "CUfunction", "CUlibrary", "CUkernel", "CUstream", "CUevent", "CUarray", "CUgraph",
         "CUgraphNode", "CUgraphExec", "CUuserObject", "CUgreenCtx", "CUmemoryPool", "CUlinkState",
         "CUmipmappedArray", "CUdevResourceDesc", "CUlogsCallbackHandle", "CUcoredumpCallbackHandle",
-        "CUasyncCallbackHandle",
+        "CUasyncCallbackHandle", "CUtexref", "CUsurfref",
     ]
 
     private static let callbacks: Set<String> = [

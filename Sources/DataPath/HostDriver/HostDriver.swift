@@ -19,6 +19,8 @@ package final class HostDriver: Driver {
     /// By the driver's graph.
     let drafts = Mutex<[UInt64: HostDraft]>([:])
     let textures: TextureFunctions
+    let tensorMaps: TensorMapFunctions
+    let references: ReferenceFunctions
     let resourceFunctions: HostResourceFunctions
     let resources = Mutex(ResourceTable())
     private let currentContext: pthread_key_t
@@ -29,6 +31,8 @@ package final class HostDriver: Driver {
     package init(path: String) throws(DriverLoadFailure) {
         let library = try DriverLibrary(path: path)
         textures = TextureFunctions(library)
+        tensorMaps = TensorMapFunctions(library)
+        references = ReferenceFunctions(library)
         resourceFunctions = HostResourceFunctions(library)
         functions = HostFunctions(library)
         more = MoreHostFunctions(library)

@@ -18,6 +18,19 @@ extension RemoteDriver {
         return reply.read(UInt64.self)
     }
 
+    package func cuTexRefSetArray(
+        _ context: ContextHandle, hmod: ModuleHandle, name: String, resource: TextureResource, sampler: TextureSampler
+    ) throws(CUDAError) {
+        var payload = PayloadWriter()
+        payload.write(hmod.bits)
+        payload.write(text: name)
+        payload.write(resource)
+        payload.write(sampler)
+        try post(.cuTexRefSetArray, context, byteCount: payload.bytes.count) { frame in
+            payload.bytes.withUnsafeBytes { frame.write(bytes: $0) }
+        }
+    }
+
     package func cuTexObjectDestroy(_ context: ContextHandle, texObject: UInt64) throws(CUDAError) {
         try post(.cuTexObjectDestroy, context, byteCount: 8) { $0.write(texObject) }
     }

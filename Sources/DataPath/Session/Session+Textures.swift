@@ -28,15 +28,11 @@ extension Session {
     func perform_cuTexObjectCreate(
         _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
     ) throws {
-        var resource = try request.readTextureResource()
+        let named = try request.readTextureResource()
         let sampler = try request.readTextureSampler()
         let view = try request.readResourceView()
         try request.finish()
-        switch resource {
-        case .array(let array): resource = .array(try arrays.driverHandle(array.bits))
-        case .mipmappedArray(let array): resource = .mipmappedArray(try mipmappedArrays.driverHandle(array.bits))
-        case .linear, .pitch2D: break
-        }
+        let resource = try driverResource(named)
         let context = try contexts.driverHandle(frame.context)
         let made = try driver.cuTexObjectCreate(context, resource: resource, sampler: sampler, view: view)
         try textures.insert(made, context: frame.context)
@@ -70,6 +66,28 @@ extension Session {
         try request.finish()
         try surfaces.remove(value, context: frame.context)
         try driver.cuSurfObjectDestroy(contexts.driverHandle(frame.context), surfObject: value)
+    }
+
+    func perform_cuTexRefSetArray(
+        _ frame: FrameHeader, _ request: inout WireReader, _ reply: inout PayloadWriter
+    ) throws {
+        let module = try request.read(UInt64.self)
+        let name = try request.readText()
+        let resource = try request.readTextureResource()
+        let sampler = try request.readTextureSampler()
+        try request.finish()
+        try driver.cuTexRefSetArray(
+            contexts.driverHandle(frame.context), hmod: modules.driverHandle(module), name: name,
+            resource: driverResource(resource), sampler: sampler)
+    }
+
+    /// What a texture reads, with the driver's handles in place of the client's numbers.
+    private func driverResource(_ resource: TextureResource) throws(CUDAError) -> TextureResource {
+        switch resource {
+        case .array(let array): .array(try arrays.driverHandle(array.bits))
+        case .mipmappedArray(let array): .mipmappedArray(try mipmappedArrays.driverHandle(array.bits))
+        case .linear, .pitch2D: resource
+        }
     }
 
     /// The levels of a mipmapped array have ended with it.

@@ -57,6 +57,11 @@ final class Device: Sendable {
         if description.attributes.indices.contains(handleTypes) {
             description.attributes[handleTypes] &= Int32(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR.rawValue)
         }
+        // Grids on several devices are cooperative grids, and waits between their streams.
+        let grids = Int(CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH.rawValue)
+        if description.attributes.indices.contains(grids) {
+            description.attributes[grids] = description[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH]
+        }
         self.description = description
         limits = LaunchLimits(description)
     }
@@ -72,7 +77,6 @@ final class Device: Sendable {
         (CU_DEVICE_ATTRIBUTE_HOST_NUMA_MEMORY_POOLS_SUPPORTED, 1),
         // No node of the application's host is closer to a device behind a network than another.
         (CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID, 0),
-        (CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH, 0),
         (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS, 0),
         (CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES, 0),
         (CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST, 0),

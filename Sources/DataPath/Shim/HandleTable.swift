@@ -11,6 +11,7 @@ enum HandleClass: UInt64 {
     case graph, graphNode, executableGraph, userObject, physicalMemory
     case array, mipmappedArray
     case greenContext, resourceDescriptor, notification
+    case textureReference, surfaceReference
 }
 
 /// Objects of one class behind numbers that an application can only pass back.

@@ -10,6 +10,8 @@ final class Module: Sendable {
         var functions: [String: Function] = [:]
         /// Addresses of the variables that are known to the address map.
         var globals: [String: (address: CUdeviceptr, bytes: Int)] = [:]
+        var textureReferences: [String: TextureReference] = [:]
+        var surfaceReferences: [String: SurfaceReference] = [:]
     }
 
     let bits: UInt64

@@ -62,6 +62,7 @@ extension Shim {
             try check(geometry, function, function.context.device.limits)
             return (function.handle, try pack(function, kernelParams, extra))
         }
+        if changedReferenceCount.load(ordering: .relaxed) > 0 { try sendChangedReferences() }
         if usesSharedMemory {
             try launchWithSharedMemory(function, geometry, target, parameters)
         } else {

@@ -4,21 +4,6 @@ import Driver
 
 /// Launches that say more than sizes: cooperative grids and clusters.
 extension Shim {
-    /// Grids on several devices that wait for each other, which CUDA 13's runtime no longer has.
-    ///
-    /// Devices say that they cannot (CU_DEVICE_ATTRIBUTE_COOPERATIVE_MULTI_DEVICE_LAUNCH is 0), so this is what a
-    /// driver answers on such devices.
-    func cuLaunchCooperativeKernelMultiDevice(
-        _ launchParamsList: UnsafeMutablePointer<CUDA_LAUNCH_PARAMS>?, _ numDevices: UInt32, _ flags: UInt32
-    ) throws(CUDAError) {
-        // CUDA_COOPERATIVE_LAUNCH_MULTI_DEVICE_NO_PRE_LAUNCH_SYNC and _NO_POST_LAUNCH_SYNC.
-        guard let launchParamsList, numDevices > 0, numDevices <= UInt32(devices.count), flags <= 3 else {
-            throw .invalidValue
-        }
-        for index in 0..<Int(numDevices) { _ = try function(launchParamsList[index].function) }
-        throw .notSupported
-    }
-
     /// More attributes than CUDA defines is a damaged count.
     private static var launchAttributesMax: UInt32 { 256 }
 

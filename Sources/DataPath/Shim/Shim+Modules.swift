@@ -76,10 +76,15 @@ extension Shim {
         let contents = module.contents.withLock { contents in
             let ended = contents
             contents = Module.Contents()
-            return (Array(ended.functions.values), ended.globals.values.map(\.address))
+            return ended
         }
-        for function in contents.0 { functions.remove(function.bits) }
-        for address in contents.1 { forget(variable: address) }
+        for function in contents.functions.values { functions.remove(function.bits) }
+        for global in contents.globals.values { forget(variable: global.address) }
+        for reference in contents.surfaceReferences.values { surfaceReferences.remove(reference.bits) }
+        for reference in contents.textureReferences.values {
+            textureReferences.remove(reference.bits)
+            forgetChanges(of: reference)
+        }
     }
 
     // MARK: Functions

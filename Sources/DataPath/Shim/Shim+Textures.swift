@@ -110,7 +110,7 @@ extension Shim {
 
     // MARK: What is checked at once
 
-    private func resource(_ resource: CUDA_RESOURCE_DESC, on device: Device) throws(CUDAError) -> TextureResource {
+    func resource(_ resource: CUDA_RESOURCE_DESC, on device: Device) throws(CUDAError) -> TextureResource {
         guard resource.flags == 0 else { throw .invalidValue }
         switch resource.resType {
         case CU_RESOURCE_TYPE_ARRAY: return .array(try arrays.object(resource.res.array.hArray).handle)

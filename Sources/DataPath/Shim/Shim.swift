@@ -60,6 +60,12 @@ final class Shim: Sendable {
     /// The application's texture and surface objects, which are the driver's values.
     let textures = Mutex<[ObjectKey: TextureObject]>([:])
     let surfaces = Mutex<[ObjectKey: SurfaceObject]>([:])
+    let tensorMaps = Mutex(TensorMapCache())
+    let textureReferences = HandleTable<TextureReference>(.textureReference)
+    let surfaceReferences = HandleTable<SurfaceReference>(.surfaceReference)
+    /// References that were changed since a launch; launches look at their number only.
+    let changedReferences = Mutex<[UInt64: TextureReference]>([:])
+    let changedReferenceCount = Atomic<Int>(0)
 
     let storage = ContextLocalStorage()
     let memory: AddressMap

@@ -28,6 +28,17 @@ package struct VariableDescription: Sendable {
     package let isConstant: Bool
 }
 
+/// A `.texref` or `.surfref` of the module, whose handle every launch gives.
+package struct ReferenceDescription: Sendable {
+    package let name: String
+    package let isSurface: Bool
+}
+
+extension KernelDescription {
+    /// Where in a launch's parameter block the handles of the module's references begin, 8 bytes each.
+    package var referenceOffset: Int { KernelLayout.align(parameterBytes, 8) }
+}
+
 /// The geometry of a launch.
 package struct LaunchShape: Sendable {
     package var grid: (UInt32, UInt32, UInt32)

@@ -18,15 +18,25 @@ extension KernelEmitter {
     /// The object and the coordinates of `[object, {x, y}]`.
     func object(_ operand: Operand, _ i: Instruction) throws(PTXError) -> (handle: Value, coordinates: [Operand]) {
         guard case .address(let base, 0, let rest) = operand else { throw unsupportedForm(i) }
-        if case .name = base {
-            throw unsupported("texture and surface references are not supported; use objects")
-        }
-        let handle = try read(base, .u64)
+        let handle = try handle(base, i)
         guard let first = rest.first else { return (handle, []) }
         // A sampler of its own would stand in front of the coordinates.
         guard rest.count == 1 else { throw unsupportedForm(i) }
         if case .vector(let parts) = first { return (handle, parts) }
         return (handle, [first])
+    }
+
+    /// A handle in a register, or that of a reference of the module, which follows the launch's parameters.
+    private func handle(_ base: Operand, _ i: Instruction) throws(PTXError) -> Value {
+        guard case .name(let index, 0) = base else { return try read(base, .u64) }
+        guard case .module(let name) = function.names[index],
+            case .variable(let position)? = program.linker.symbol(name, in: module),
+            let word = program.references[position]
+        else { throw invalid("'\(i.spelling)' names what is neither a texture nor a surface") }
+        let offset = KernelLayout.align(layout.parameterBytes, 8) + 8 * word
+        let place = fresh()
+        emit("\(place) = getelementptr i8, ptr %params, i64 \(offset)")
+        return compute(.i64, "load i64, ptr \(place), align 8")
     }
 
     /// Room of 16-bit alignment that the runtime reads or writes.

@@ -12,6 +12,8 @@ package final class PTXProgram: Sendable {
         let graph: CallGraph
         /// Addresses of the linked program's variables; nil for those in shared memory, or before they are placed.
         var addresses: [UInt64?]
+        /// The place among ``PTXProgram/references`` of each variable that is one.
+        let references: [Int: Int]
         let processors: Int
 
         func address(ofVariable index: Int) -> UInt64? { addresses[index] }
@@ -30,6 +32,8 @@ package final class PTXProgram: Sendable {
     package let kernels: [KernelDescription]
     /// Module-scope `.global` and `.const` variables.
     package let variables: [VariableDescription]
+    /// Texture and surface references, whose values follow the parameters of every launch; see ``KernelLayout``.
+    package let references: [ReferenceDescription]
     /// Whether kernels may allocate memory.
     package let usesHeap: Bool
 
@@ -52,7 +56,14 @@ package final class PTXProgram: Sendable {
             return true
         }
         kernelFunctions = linker.functions.indices.filter { linker.functions[$0].function.isKernel }
-        variableIndices = linker.variables.indices.filter { linker.variables[$0].variable.space != .shared }
+        variableIndices = linker.variables.indices.filter {
+            linker.variables[$0].variable.space != .shared && linker.variables[$0].variable.reference == nil
+        }
+        let named = linker.variables.indices.filter { linker.variables[$0].variable.reference != nil }
+        references = named.map { index in
+            let variable = linker.variables[index].variable
+            return ReferenceDescription(name: variable.name, isSurface: variable.reference == .surface)
+        }
         layouts = kernelFunctions.map { KernelLayout(kernel: $0, linker, graph) }
         variables = variableIndices.map { index in
             let variable = linker.variables[index].variable
@@ -72,6 +83,7 @@ package final class PTXProgram: Sendable {
         }
         let contents = Contents(
             linker: linker, graph: graph, addresses: Array(repeating: nil, count: linker.variables.count),
+            references: Dictionary(uniqueKeysWithValues: zip(named, 0...)),
             processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         state = Mutex(State(contents: contents, isPlaced: variableIndices.isEmpty))
     }

@@ -17,7 +17,8 @@ enum SystemLibrary {
         return open.subtracting(defined).isEmpty ? nil : try Parser.parse(Array(text.utf8))
     }
 
-    /// Grids are the only groups that need the library.
+    /// Grids are the only groups that need the library; the handle of grids on several devices (scope 2) is 0, which
+    /// says that they cannot wait for each other.
     ///
     /// A grid's handle is the address of its workspace, zeroed at launch, where the first threads of the blocks count
     /// their arrivals: round after round, so it is never set back.
@@ -30,9 +31,13 @@ enum SystemLibrary {
         {
             .reg .b32 %r<4>;
             .reg .b64 %h;
+            .reg .pred %p;
             mov.u32 %r1, %envreg1;
             mov.u32 %r2, %envreg2;
             mov.b64 %h, {%r2, %r1};
+            ld.param.u32 %r3, [scope];
+            setp.eq.u32 %p, %r3, 2;
+            selp.b64 %h, 0, %h, %p;
             st.param.b64 [handle], %h;
             ret;
         }

@@ -8,7 +8,15 @@ extension Parser {
         repeat {
             shape.linkage = linkage
             var variable = try parseDeclarator(shape)
-            if reader.take("=") { variable.initial = try parseInitializer(variable) }
+            if reader.take("=") {
+                guard variable.reference == nil else {
+                    throw .unsupported("textures and surfaces with initial values", line: variable.line)
+                }
+                variable.initial = try parseInitializer(variable)
+            }
+            guard variable.reference == nil || variable.count == 1 else {
+                throw .unsupported("arrays of textures and surfaces", line: variable.line)
+            }
             if variable.count == 0, !variable.initial.isEmpty { variable.count = variable.initial.count }
             guard variable.initial.count <= max(variable.count, 1) else {
                 throw .invalid("'\(variable.name)' has more initial values than elements", line: variable.line)
@@ -64,8 +72,15 @@ extension Parser {
             case "v4": elements = 4
             case "v8": elements = 8
             case "attribute": try skipParentheses()
+            case "texref" where space == .global, "surfref" where space == .global:
+                // The module's own name of a texture or surface, of 64 bits that no program sees.
+                variable.reference = token.end - token.start == "texref".utf8.count ? .texture : .surface
+                (variable.type, variable.count, variable.alignment) = (.b64, 1, 8)
+                return variable
             case "texref", "samplerref", "surfref":
-                throw .unsupported("textures and surfaces are not supported", line: token.line)
+                throw .unsupported(
+                    "samplers of their own, and textures and surfaces as parameters, are not supported",
+                    line: token.line)
             case let word:
                 throw .invalid("unknown word '.\(word)' in a variable declaration", line: token.line)
             }

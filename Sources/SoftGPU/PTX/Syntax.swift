@@ -23,6 +23,11 @@ package enum Linkage: Sendable {
     case extern
 }
 
+/// What a module's variable names that is not memory.
+package enum ReferenceKind: Sendable {
+    case texture, surface
+}
+
 /// A variable: of a module, of a function, or a parameter.
 package struct Variable: Sendable {
     package var name: String
@@ -34,6 +39,8 @@ package struct Variable: Sendable {
     package var linkage: Linkage
     package var initial: [InitialValue]
     package var line: Int
+    /// What a `.texref` or `.surfref` stands for; nil for memory.
+    package var reference: ReferenceKind?
 
     package var size: Int { type.bytes * count }
 }

@@ -19,6 +19,8 @@ final class Module: Sendable {
     private let memory: Allocation?
     private let variables: [String: Variable]
     private let functions = Mutex<[String: Function]>([:])
+    /// What its texture and surface references stand for; nil without any.
+    let references: ModuleReferences?
 
     struct Variable: Sendable {
         let address: UInt64
@@ -56,6 +58,7 @@ final class Module: Sendable {
         self.variables = variables
         self.registersMax = Int(registersMax)
         self.executor = executor
+        references = program.references.isEmpty ? nil : ModuleReferences(program.references)
     }
 
     /// Finds room for a program's variables and writes their initial contents.

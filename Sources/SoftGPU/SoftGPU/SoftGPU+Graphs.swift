@@ -100,6 +100,8 @@ extension SoftGPU {
         case .kernel(let function, let geometry, let parameters):
             let function = try self.function(function, in: context)
             try Self.check(geometry, for: function)
+            // CUDA does not define what kernels of graphs read through references.
+            guard function.module.references == nil else { throw .notSupported }
             let byteCount = function.description.parameterBytes
             guard parameters.count >= byteCount else { throw .invalidValue }
             try function.prepare()

@@ -18,7 +18,9 @@ extension SoftGPU {
         guard parameters.count >= parameterBytes else { throw .invalidValue }
         try function.prepare()
         context.keepOrder(stream)
-        stream.submit(function, shape, UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes]))
+        let block = UnsafeRawBufferPointer(rebasing: parameters[..<parameterBytes])
+        guard let references = function.module.references else { return stream.submit(function, shape, block) }
+        references.submit(function, shape, block, to: stream)
     }
 
     static func check(_ shape: LaunchGeometry, for function: Function) throws(CUDAError) {

@@ -10,6 +10,13 @@ extension SoftGPU {
         _ context: ContextHandle, resource: TextureResource, sampler: TextureSampler, view: ResourceView?
     ) throws(CUDAError) -> UInt64 {
         let context = try self.context(context)
+        return try images.add(try image(of: resource, sampler, view), of: context.bits)
+    }
+
+    /// What the runtime is told of a texture.
+    func image(
+        of resource: TextureResource, _ sampler: TextureSampler, _ view: ResourceView?
+    ) throws(CUDAError) -> sg_image {
         var image = sg_image()
         switch resource {
         case .array(let array):
@@ -37,7 +44,7 @@ extension SoftGPU {
         }
         try image.set(sampler)
         if let view { try image.narrow(to: view) }
-        return try images.add(image, of: context.bits)
+        return image
     }
 
     private static func rowBytes(_ width: Int, _ format: UInt32, _ channels: UInt32) -> Int? {
@@ -52,12 +59,17 @@ extension SoftGPU {
 
     package func cuSurfObjectCreate(_ context: ContextHandle, array: ArrayHandle) throws(CUDAError) -> UInt64 {
         let context = try self.context(context)
+        return try images.add(try image(ofSurface: array), of: context.bits)
+    }
+
+    /// What the runtime is told of a surface.
+    func image(ofSurface array: ArrayHandle) throws(CUDAError) -> sg_image {
         let memory = try self.array(array)
         guard memory.shape.has(CUDA_ARRAY3D_SURFACE_LDST) else { throw .invalidValue }
         var image = sg_image()
         try image.set(levels: [memory], memory.shape)
         image.is_surface = 1
-        return try images.add(image, of: context.bits)
+        return image
     }
 
     package func cuSurfObjectDestroy(_ context: ContextHandle, surfObject: UInt64) throws(CUDAError) {

@@ -23,7 +23,7 @@ let launchFunctions: [Function] = [
         "cuLaunchKernelEx", 11060,
         "const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra", perThread: .ptsz(11060)),
     Function("cuParamSetSize", 2000, "CUfunction hfunc, unsigned int numbytes"),
-    Function("cuParamSetTexRef", 2000, absent: .textureReferences),
+    Function("cuParamSetTexRef", 2000, "CUfunction hfunc, int texunit, CUtexref hTexRef"),
     Function("cuParamSetf", 2000, "CUfunction hfunc, int offset, float value"),
     Function("cuParamSeti", 2000, "CUfunction hfunc, int offset, unsigned int value"),
     Function("cuParamSetv", 2000, "CUfunction hfunc, int offset, void *ptr, unsigned int numbytes"),

@@ -23,8 +23,8 @@ let modulesFunctions: [Function] = [
     Function("cuModuleGetGlobal", 2000, absent: .thirtyTwoBit),
     Function("cuModuleGetGlobal_v2", 3020, "CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name"),
     Function("cuModuleGetLoadingMode", 11070, "CUmoduleLoadingMode *mode", needsInit: false),
-    Function("cuModuleGetSurfRef", 3000, absent: .textureReferences),
-    Function("cuModuleGetTexRef", 2000, absent: .textureReferences),
+    Function("cuModuleGetSurfRef", 3000, "CUsurfref *pSurfRef, CUmodule hmod, const char *name"),
+    Function("cuModuleGetTexRef", 2000, "CUtexref *pTexRef, CUmodule hmod, const char *name"),
     Function("cuModuleLoad", 2000, "CUmodule *module, const char *fname"),
     Function("cuModuleLoadData", 2000, "CUmodule *module, const void *image"),
     Function(

@@ -384,4 +384,25 @@ package protocol Driver: Sendable {
 
     /// Replaces what the nodes of a graph with conditions do, and these, by those of a plan of the same shape.
     func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError)
+
+    /// Makes a tensor map; of the forms Tiled, Im2col and Im2colWide, what the description says of its parts is the one.
+    func cuTensorMapEncodeTiled(_ context: ContextHandle, _ description: TensorMapDescription) throws(CUDAError) -> TensorMap
+
+    /// The same tensor map of memory at another address.
+    func cuTensorMapReplaceAddress(_ context: ContextHandle, tensorMap: TensorMap, globalAddress: CUdeviceptr) throws(CUDAError) -> TensorMap
+
+    /// The same tensor map for another class of allocations (a CUtensorMapAllocClass), and the class that it got.
+    func cuTensorMapSetAllocationClass(_ context: ContextHandle, tensorMap: TensorMap, allocClass: UInt32) throws(CUDAError) -> (tensorMap: TensorMap, outAllocClass: UInt32)
+
+    /// CUDA_ERROR_NOT_FOUND unless the module has a texture reference of this name.
+    func cuModuleGetTexRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError)
+
+    /// CUDA_ERROR_NOT_FOUND unless the module has a surface reference of this name.
+    func cuModuleGetSurfRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError)
+
+    /// What later launches read by a texture reference, arrays and other memory, and how: cuTexRefSet and all of its kinds.
+    func cuTexRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, resource: TextureResource, sampler: TextureSampler) throws(CUDAError)
+
+    /// The array that later launches use by a surface reference.
+    func cuSurfRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, hArray: ArrayHandle) throws(CUDAError)
 }

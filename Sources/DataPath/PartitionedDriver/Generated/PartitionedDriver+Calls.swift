@@ -276,4 +276,32 @@ extension PartitionedDriver {
     package func cuGraphExecUpdate_v2(_ context: ContextHandle, graph: GraphHandle, plan: GraphPlan) throws(CUDAError) {
         try driver.cuGraphExecUpdate_v2(context, graph: graph, plan: plan)
     }
+
+    package func cuTensorMapEncodeTiled(_ context: ContextHandle, _ description: TensorMapDescription) throws(CUDAError) -> TensorMap {
+        try driver.cuTensorMapEncodeTiled(context, description)
+    }
+
+    package func cuTensorMapReplaceAddress(_ context: ContextHandle, tensorMap: TensorMap, globalAddress: CUdeviceptr) throws(CUDAError) -> TensorMap {
+        try driver.cuTensorMapReplaceAddress(context, tensorMap: tensorMap, globalAddress: globalAddress)
+    }
+
+    package func cuTensorMapSetAllocationClass(_ context: ContextHandle, tensorMap: TensorMap, allocClass: UInt32) throws(CUDAError) -> (tensorMap: TensorMap, outAllocClass: UInt32) {
+        try driver.cuTensorMapSetAllocationClass(context, tensorMap: tensorMap, allocClass: allocClass)
+    }
+
+    package func cuModuleGetTexRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) {
+        try driver.cuModuleGetTexRef(context, hmod: hmod, name: name)
+    }
+
+    package func cuModuleGetSurfRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) {
+        try driver.cuModuleGetSurfRef(context, hmod: hmod, name: name)
+    }
+
+    package func cuTexRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, resource: TextureResource, sampler: TextureSampler) throws(CUDAError) {
+        try driver.cuTexRefSetArray(context, hmod: hmod, name: name, resource: resource, sampler: sampler)
+    }
+
+    package func cuSurfRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, hArray: ArrayHandle) throws(CUDAError) {
+        try driver.cuSurfRefSetArray(context, hmod: hmod, name: name, hArray: hArray)
+    }
 }

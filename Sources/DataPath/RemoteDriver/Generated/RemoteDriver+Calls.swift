@@ -748,4 +748,26 @@ extension RemoteDriver {
         }
         return reply.read(UInt64.self)
     }
+
+    package func cuModuleGetTexRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) {
+        _ = try call(.cuModuleGetTexRef, context, byteCount: 8 + textByteCount(name)) { frame in
+            frame.write(hmod.bits)
+            frame.write(text: name)
+        }
+    }
+
+    package func cuModuleGetSurfRef(_ context: ContextHandle, hmod: ModuleHandle, name: String) throws(CUDAError) {
+        _ = try call(.cuModuleGetSurfRef, context, byteCount: 8 + textByteCount(name)) { frame in
+            frame.write(hmod.bits)
+            frame.write(text: name)
+        }
+    }
+
+    package func cuSurfRefSetArray(_ context: ContextHandle, hmod: ModuleHandle, name: String, hArray: ArrayHandle) throws(CUDAError) {
+        try post(.cuSurfRefSetArray, context, byteCount: 16 + textByteCount(name)) { frame in
+            frame.write(hmod.bits)
+            frame.write(text: name)
+            frame.write(hArray.bits)
+        }
+    }
 }

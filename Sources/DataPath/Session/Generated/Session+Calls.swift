@@ -624,6 +624,30 @@ extension Session {
             reply.write(try driver.cuGraphConditionalHandleCreate(contexts.driverHandle(frame.context), hGraph: graphDrafts.driverHandle(hGraph), defaultLaunchValue: defaultLaunchValue, flags: flags))
         case .cuGraphExecUpdate_v2:
             try perform_cuGraphExecUpdate_v2(frame, &request, &reply)
+        case .cuTensorMapEncodeTiled:
+            try perform_cuTensorMapEncodeTiled(frame, &request, &reply)
+        case .cuTensorMapReplaceAddress:
+            try perform_cuTensorMapReplaceAddress(frame, &request, &reply)
+        case .cuTensorMapSetAllocationClass:
+            try perform_cuTensorMapSetAllocationClass(frame, &request, &reply)
+        case .cuModuleGetTexRef:
+            let hmod = try request.read(UInt64.self)
+            let name = try request.readText()
+            try request.finish()
+            try driver.cuModuleGetTexRef(contexts.driverHandle(frame.context), hmod: modules.driverHandle(hmod), name: name)
+        case .cuModuleGetSurfRef:
+            let hmod = try request.read(UInt64.self)
+            let name = try request.readText()
+            try request.finish()
+            try driver.cuModuleGetSurfRef(contexts.driverHandle(frame.context), hmod: modules.driverHandle(hmod), name: name)
+        case .cuTexRefSetArray:
+            try perform_cuTexRefSetArray(frame, &request, &reply)
+        case .cuSurfRefSetArray:
+            let hmod = try request.read(UInt64.self)
+            let name = try request.readText()
+            let hArray = try request.read(UInt64.self)
+            try request.finish()
+            try driver.cuSurfRefSetArray(contexts.driverHandle(frame.context), hmod: modules.driverHandle(hmod), name: name, hArray: arrays.driverHandle(hArray))
         }
     }
 }

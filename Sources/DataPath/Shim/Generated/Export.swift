@@ -847,8 +847,8 @@ let exportList = CallList(driver: """
     cuModuleGetGlobal
     cuModuleGetGlobal_v2 dptr bytes hmod name
     cuModuleGetLoadingMode mode
-    cuModuleGetSurfRef
-    cuModuleGetTexRef
+    cuModuleGetSurfRef pSurfRef hmod name
+    cuModuleGetTexRef pTexRef hmod name
     cuModuleLoad module fname
     cuModuleLoadData module image
     cuModuleLoadDataEx module image numOptions options optionValues
@@ -906,7 +906,7 @@ let exportList = CallList(driver: """
     cuLaunchKernelEx config f kernelParams extra
     cuLaunchKernelEx_ptsz config f kernelParams extra
     cuParamSetSize hfunc numbytes
-    cuParamSetTexRef
+    cuParamSetTexRef hfunc texunit hTexRef
     cuParamSetf hfunc offset value
     cuParamSeti hfunc offset value
     cuParamSetv hfunc offset ptr numbytes
@@ -1333,49 +1333,49 @@ let exportList = CallList(driver: """
     cuSurfObjectCreate pSurfObject pResDesc
     cuSurfObjectDestroy surfObject
     cuSurfObjectGetResourceDesc pResDesc surfObject
-    cuSurfRefGetArray
-    cuSurfRefSetArray
-    cuTensorMapEncodeIm2col
-    cuTensorMapEncodeIm2colWide
-    cuTensorMapEncodeTiled
-    cuTensorMapReplaceAddress
-    cuTensorMapSetAllocationClass
+    cuSurfRefGetArray phArray hSurfRef
+    cuSurfRefSetArray hSurfRef hArray Flags
+    cuTensorMapEncodeIm2col tensorMap tensorDataType tensorRank globalAddress globalDim globalStrides pixelBoxLowerCorner pixelBoxUpperCorner channelsPerPixel pixelsPerColumn elementStrides interleave swizzle l2Promotion oobFill
+    cuTensorMapEncodeIm2colWide tensorMap tensorDataType tensorRank globalAddress globalDim globalStrides pixelBoxLowerCornerWidth pixelBoxUpperCornerWidth channelsPerPixel pixelsPerColumn elementStrides interleave mode swizzle l2Promotion oobFill
+    cuTensorMapEncodeTiled tensorMap tensorDataType tensorRank globalAddress globalDim globalStrides boxDim elementStrides interleave swizzle l2Promotion oobFill
+    cuTensorMapReplaceAddress tensorMap globalAddress
+    cuTensorMapSetAllocationClass tensorMap allocClass outAllocClass
     cuTexObjectCreate pTexObject pResDesc pTexDesc pResViewDesc
     cuTexObjectDestroy texObject
     cuTexObjectGetResourceDesc pResDesc texObject
     cuTexObjectGetResourceViewDesc pResViewDesc texObject
     cuTexObjectGetTextureDesc pTexDesc texObject
-    cuTexRefCreate
-    cuTexRefDestroy
+    cuTexRefCreate pTexRef
+    cuTexRefDestroy hTexRef
     cuTexRefGetAddress
-    cuTexRefGetAddressMode
-    cuTexRefGetAddress_v2
-    cuTexRefGetArray
-    cuTexRefGetBorderColor
-    cuTexRefGetFilterMode
-    cuTexRefGetFlags
-    cuTexRefGetFormat
-    cuTexRefGetMaxAnisotropy
-    cuTexRefGetMipmapFilterMode
-    cuTexRefGetMipmapLevelBias
-    cuTexRefGetMipmapLevelClamp
-    cuTexRefGetMipmappedArray
+    cuTexRefGetAddressMode pam hTexRef dim
+    cuTexRefGetAddress_v2 pdptr hTexRef
+    cuTexRefGetArray phArray hTexRef
+    cuTexRefGetBorderColor pBorderColor hTexRef
+    cuTexRefGetFilterMode pfm hTexRef
+    cuTexRefGetFlags pFlags hTexRef
+    cuTexRefGetFormat pFormat pNumChannels hTexRef
+    cuTexRefGetMaxAnisotropy pmaxAniso hTexRef
+    cuTexRefGetMipmapFilterMode pfm hTexRef
+    cuTexRefGetMipmapLevelBias pbias hTexRef
+    cuTexRefGetMipmapLevelClamp pminMipmapLevelClamp pmaxMipmapLevelClamp hTexRef
+    cuTexRefGetMipmappedArray phMipmappedArray hTexRef
     cuTexRefSetAddress
     cuTexRefSetAddress2D
-    cuTexRefSetAddress2D_v2
-    cuTexRefSetAddress2D_v3
-    cuTexRefSetAddressMode
-    cuTexRefSetAddress_v2
-    cuTexRefSetArray
-    cuTexRefSetBorderColor
-    cuTexRefSetFilterMode
-    cuTexRefSetFlags
-    cuTexRefSetFormat
-    cuTexRefSetMaxAnisotropy
-    cuTexRefSetMipmapFilterMode
-    cuTexRefSetMipmapLevelBias
-    cuTexRefSetMipmapLevelClamp
-    cuTexRefSetMipmappedArray
+    cuTexRefSetAddress2D_v2 hTexRef desc dptr Pitch
+    cuTexRefSetAddress2D_v3 hTexRef desc dptr Pitch
+    cuTexRefSetAddressMode hTexRef dim am
+    cuTexRefSetAddress_v2 ByteOffset hTexRef dptr bytes
+    cuTexRefSetArray hTexRef hArray Flags
+    cuTexRefSetBorderColor hTexRef pBorderColor
+    cuTexRefSetFilterMode hTexRef fm
+    cuTexRefSetFlags hTexRef Flags
+    cuTexRefSetFormat hTexRef fmt NumPackedComponents
+    cuTexRefSetMaxAnisotropy hTexRef maxAniso
+    cuTexRefSetMipmapFilterMode hTexRef fm
+    cuTexRefSetMipmapLevelBias hTexRef bias
+    cuTexRefSetMipmapLevelClamp hTexRef minMipmapLevelClamp maxMipmapLevelClamp
+    cuTexRefSetMipmappedArray hTexRef hMipmappedArray Flags
     cuIpcCloseMemHandle dptr
     cuIpcGetEventHandle pHandle event
     cuIpcGetMemHandle pHandle dptr

@@ -65,7 +65,9 @@ import Driver
     answer(.cuParamSetSize, { $0.add(hfunc); $0.add(numbytes) }) { shim throws(CUDAError) in try shim.cuParamSetSize(hfunc, numbytes) }
 }
 
-@c public func cuParamSetTexRef() -> CUresult { absent(.cuParamSetTexRef) }
+@c public func cuParamSetTexRef(_ hfunc: OpaquePointer?, _ texunit: Int32, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuParamSetTexRef, { $0.add(hfunc); $0.add(texunit); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuParamSetTexRef(hfunc, texunit, hTexRef) }
+}
 
 @c public func cuParamSetf(_ hfunc: OpaquePointer?, _ offset: Int32, _ value: Float) -> CUresult {
     answer(.cuParamSetf, { $0.add(hfunc); $0.add(offset); $0.add(value) }) { shim throws(CUDAError) in try shim.cuParamSetf(hfunc, offset, value) }

@@ -59,9 +59,13 @@ import Driver
     answerAlways(.cuModuleGetLoadingMode, { $0.add(mode) }) { shim throws(CUDAError) in try shim.cuModuleGetLoadingMode(mode) }
 }
 
-@c public func cuModuleGetSurfRef() -> CUresult { absent(.cuModuleGetSurfRef) }
+@c public func cuModuleGetSurfRef(_ pSurfRef: UnsafeMutablePointer<OpaquePointer?>?, _ hmod: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> CUresult {
+    answer(.cuModuleGetSurfRef, { $0.add(made: pSurfRef); $0.add(hmod); $0.add(name) }) { shim throws(CUDAError) in try shim.cuModuleGetSurfRef(pSurfRef, hmod, name) }
+}
 
-@c public func cuModuleGetTexRef() -> CUresult { absent(.cuModuleGetTexRef) }
+@c public func cuModuleGetTexRef(_ pTexRef: UnsafeMutablePointer<OpaquePointer?>?, _ hmod: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> CUresult {
+    answer(.cuModuleGetTexRef, { $0.add(made: pTexRef); $0.add(hmod); $0.add(name) }) { shim throws(CUDAError) in try shim.cuModuleGetTexRef(pTexRef, hmod, name) }
+}
 
 @c public func cuModuleLoad(_ module: UnsafeMutablePointer<OpaquePointer?>?, _ fname: UnsafePointer<CChar>?) -> CUresult {
     answer(.cuModuleLoad, { $0.add(made: module); $0.add(fname) }) { shim throws(CUDAError) in try shim.cuModuleLoad(module, fname) }

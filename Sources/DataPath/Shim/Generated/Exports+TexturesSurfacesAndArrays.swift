@@ -77,19 +77,33 @@ import Driver
     answer(.cuSurfObjectGetResourceDesc, { $0.add(pResDesc); $0.add(handle: surfObject) }) { shim throws(CUDAError) in try shim.cuSurfObjectGetResourceDesc(pResDesc, surfObject) }
 }
 
-@c public func cuSurfRefGetArray() -> CUresult { absent(.cuSurfRefGetArray) }
+@c public func cuSurfRefGetArray(_ phArray: UnsafeMutablePointer<OpaquePointer?>?, _ hSurfRef: OpaquePointer?) -> CUresult {
+    answer(.cuSurfRefGetArray, { $0.add(made: phArray); $0.add(hSurfRef) }) { shim throws(CUDAError) in try shim.cuSurfRefGetArray(phArray, hSurfRef) }
+}
 
-@c public func cuSurfRefSetArray() -> CUresult { absent(.cuSurfRefSetArray) }
+@c public func cuSurfRefSetArray(_ hSurfRef: OpaquePointer?, _ hArray: OpaquePointer?, _ Flags: UInt32) -> CUresult {
+    answer(.cuSurfRefSetArray, { $0.add(hSurfRef); $0.add(hArray); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuSurfRefSetArray(hSurfRef, hArray, Flags) }
+}
 
-@c public func cuTensorMapEncodeIm2col() -> CUresult { absent(.cuTensorMapEncodeIm2col) }
+@c public func cuTensorMapEncodeIm2col(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ tensorDataType: CUtensorMapDataType, _ tensorRank: UInt32, _ globalAddress: UnsafeMutableRawPointer?, _ globalDim: UnsafePointer<UInt64>?, _ globalStrides: UnsafePointer<UInt64>?, _ pixelBoxLowerCorner: UnsafePointer<Int32>?, _ pixelBoxUpperCorner: UnsafePointer<Int32>?, _ channelsPerPixel: UInt32, _ pixelsPerColumn: UInt32, _ elementStrides: UnsafePointer<UInt32>?, _ interleave: CUtensorMapInterleave, _ swizzle: CUtensorMapSwizzle, _ l2Promotion: CUtensorMapL2promotion, _ oobFill: CUtensorMapFloatOOBfill) -> CUresult {
+    answer(.cuTensorMapEncodeIm2col, { $0.add(tensorMap); $0.add(tensorDataType); $0.add(tensorRank); $0.add(globalAddress); $0.add(globalDim); $0.add(globalStrides); $0.add(pixelBoxLowerCorner); $0.add(pixelBoxUpperCorner); $0.add(channelsPerPixel); $0.add(pixelsPerColumn); $0.add(elementStrides); $0.add(interleave); $0.add(swizzle); $0.add(l2Promotion); $0.add(oobFill) }) { shim throws(CUDAError) in try shim.cuTensorMapEncodeIm2col(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, pixelBoxLowerCorner, pixelBoxUpperCorner, channelsPerPixel, pixelsPerColumn, elementStrides, interleave, swizzle, l2Promotion, oobFill) }
+}
 
-@c public func cuTensorMapEncodeIm2colWide() -> CUresult { absent(.cuTensorMapEncodeIm2colWide) }
+@c public func cuTensorMapEncodeIm2colWide(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ tensorDataType: CUtensorMapDataType, _ tensorRank: UInt32, _ globalAddress: UnsafeMutableRawPointer?, _ globalDim: UnsafePointer<UInt64>?, _ globalStrides: UnsafePointer<UInt64>?, _ pixelBoxLowerCornerWidth: Int32, _ pixelBoxUpperCornerWidth: Int32, _ channelsPerPixel: UInt32, _ pixelsPerColumn: UInt32, _ elementStrides: UnsafePointer<UInt32>?, _ interleave: CUtensorMapInterleave, _ mode: CUtensorMapIm2ColWideMode, _ swizzle: CUtensorMapSwizzle, _ l2Promotion: CUtensorMapL2promotion, _ oobFill: CUtensorMapFloatOOBfill) -> CUresult {
+    answer(.cuTensorMapEncodeIm2colWide, { $0.add(tensorMap); $0.add(tensorDataType); $0.add(tensorRank); $0.add(globalAddress); $0.add(globalDim); $0.add(globalStrides); $0.add(pixelBoxLowerCornerWidth); $0.add(pixelBoxUpperCornerWidth); $0.add(channelsPerPixel); $0.add(pixelsPerColumn); $0.add(elementStrides); $0.add(interleave); $0.add(mode); $0.add(swizzle); $0.add(l2Promotion); $0.add(oobFill) }) { shim throws(CUDAError) in try shim.cuTensorMapEncodeIm2colWide(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, pixelBoxLowerCornerWidth, pixelBoxUpperCornerWidth, channelsPerPixel, pixelsPerColumn, elementStrides, interleave, mode, swizzle, l2Promotion, oobFill) }
+}
 
-@c public func cuTensorMapEncodeTiled() -> CUresult { absent(.cuTensorMapEncodeTiled) }
+@c public func cuTensorMapEncodeTiled(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ tensorDataType: CUtensorMapDataType, _ tensorRank: UInt32, _ globalAddress: UnsafeMutableRawPointer?, _ globalDim: UnsafePointer<UInt64>?, _ globalStrides: UnsafePointer<UInt64>?, _ boxDim: UnsafePointer<UInt32>?, _ elementStrides: UnsafePointer<UInt32>?, _ interleave: CUtensorMapInterleave, _ swizzle: CUtensorMapSwizzle, _ l2Promotion: CUtensorMapL2promotion, _ oobFill: CUtensorMapFloatOOBfill) -> CUresult {
+    answer(.cuTensorMapEncodeTiled, { $0.add(tensorMap); $0.add(tensorDataType); $0.add(tensorRank); $0.add(globalAddress); $0.add(globalDim); $0.add(globalStrides); $0.add(boxDim); $0.add(elementStrides); $0.add(interleave); $0.add(swizzle); $0.add(l2Promotion); $0.add(oobFill) }) { shim throws(CUDAError) in try shim.cuTensorMapEncodeTiled(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, boxDim, elementStrides, interleave, swizzle, l2Promotion, oobFill) }
+}
 
-@c public func cuTensorMapReplaceAddress() -> CUresult { absent(.cuTensorMapReplaceAddress) }
+@c public func cuTensorMapReplaceAddress(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ globalAddress: UnsafeMutableRawPointer?) -> CUresult {
+    answer(.cuTensorMapReplaceAddress, { $0.add(tensorMap); $0.add(globalAddress) }) { shim throws(CUDAError) in try shim.cuTensorMapReplaceAddress(tensorMap, globalAddress) }
+}
 
-@c public func cuTensorMapSetAllocationClass() -> CUresult { absent(.cuTensorMapSetAllocationClass) }
+@c public func cuTensorMapSetAllocationClass(_ tensorMap: UnsafeMutablePointer<CUtensorMap>?, _ allocClass: CUtensorMapAllocClass, _ outAllocClass: UnsafeMutablePointer<CUtensorMapAllocClass>?) -> CUresult {
+    answer(.cuTensorMapSetAllocationClass, { $0.add(tensorMap); $0.add(allocClass); $0.add(outAllocClass) }) { shim throws(CUDAError) in try shim.cuTensorMapSetAllocationClass(tensorMap, allocClass, outAllocClass) }
+}
 
 @c public func cuTexObjectCreate(_ pTexObject: UnsafeMutablePointer<CUtexObject>?, _ pResDesc: UnsafePointer<CUDA_RESOURCE_DESC>?, _ pTexDesc: UnsafePointer<CUDA_TEXTURE_DESC>?, _ pResViewDesc: UnsafePointer<CUDA_RESOURCE_VIEW_DESC>?) -> CUresult {
     answer(.cuTexObjectCreate, { $0.add(pTexObject); $0.add(pResDesc); $0.add(pTexDesc); $0.add(pResViewDesc) }) { shim throws(CUDAError) in try shim.cuTexObjectCreate(pTexObject, pResDesc, pTexDesc, pResViewDesc) }
@@ -111,64 +125,120 @@ import Driver
     answer(.cuTexObjectGetTextureDesc, { $0.add(pTexDesc); $0.add(handle: texObject) }) { shim throws(CUDAError) in try shim.cuTexObjectGetTextureDesc(pTexDesc, texObject) }
 }
 
-@c public func cuTexRefCreate() -> CUresult { absent(.cuTexRefCreate) }
+@c public func cuTexRefCreate(_ pTexRef: UnsafeMutablePointer<OpaquePointer?>?) -> CUresult {
+    answer(.cuTexRefCreate, { $0.add(made: pTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefCreate(pTexRef) }
+}
 
-@c public func cuTexRefDestroy() -> CUresult { absent(.cuTexRefDestroy) }
+@c public func cuTexRefDestroy(_ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefDestroy, { $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefDestroy(hTexRef) }
+}
 
 @c public func cuTexRefGetAddress() -> CUresult { absent(.cuTexRefGetAddress) }
 
-@c public func cuTexRefGetAddressMode() -> CUresult { absent(.cuTexRefGetAddressMode) }
+@c public func cuTexRefGetAddressMode(_ pam: UnsafeMutablePointer<CUaddress_mode>?, _ hTexRef: OpaquePointer?, _ dim: Int32) -> CUresult {
+    answer(.cuTexRefGetAddressMode, { $0.add(pam); $0.add(hTexRef); $0.add(dim) }) { shim throws(CUDAError) in try shim.cuTexRefGetAddressMode(pam, hTexRef, dim) }
+}
 
-@c public func cuTexRefGetAddress_v2() -> CUresult { absent(.cuTexRefGetAddress_v2) }
+@c public func cuTexRefGetAddress_v2(_ pdptr: UnsafeMutablePointer<CUdeviceptr>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetAddress_v2, { $0.add(made: pdptr); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetAddress_v2(pdptr, hTexRef) }
+}
 
-@c public func cuTexRefGetArray() -> CUresult { absent(.cuTexRefGetArray) }
+@c public func cuTexRefGetArray(_ phArray: UnsafeMutablePointer<OpaquePointer?>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetArray, { $0.add(made: phArray); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetArray(phArray, hTexRef) }
+}
 
-@c public func cuTexRefGetBorderColor() -> CUresult { absent(.cuTexRefGetBorderColor) }
+@c public func cuTexRefGetBorderColor(_ pBorderColor: UnsafeMutablePointer<Float>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetBorderColor, { $0.add(pBorderColor); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetBorderColor(pBorderColor, hTexRef) }
+}
 
-@c public func cuTexRefGetFilterMode() -> CUresult { absent(.cuTexRefGetFilterMode) }
+@c public func cuTexRefGetFilterMode(_ pfm: UnsafeMutablePointer<CUfilter_mode>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetFilterMode, { $0.add(pfm); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetFilterMode(pfm, hTexRef) }
+}
 
-@c public func cuTexRefGetFlags() -> CUresult { absent(.cuTexRefGetFlags) }
+@c public func cuTexRefGetFlags(_ pFlags: UnsafeMutablePointer<UInt32>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetFlags, { $0.add(result: pFlags); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetFlags(pFlags, hTexRef) }
+}
 
-@c public func cuTexRefGetFormat() -> CUresult { absent(.cuTexRefGetFormat) }
+@c public func cuTexRefGetFormat(_ pFormat: UnsafeMutablePointer<CUarray_format>?, _ pNumChannels: UnsafeMutablePointer<Int32>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetFormat, { $0.add(pFormat); $0.add(pNumChannels); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetFormat(pFormat, pNumChannels, hTexRef) }
+}
 
-@c public func cuTexRefGetMaxAnisotropy() -> CUresult { absent(.cuTexRefGetMaxAnisotropy) }
+@c public func cuTexRefGetMaxAnisotropy(_ pmaxAniso: UnsafeMutablePointer<Int32>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetMaxAnisotropy, { $0.add(result: pmaxAniso); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetMaxAnisotropy(pmaxAniso, hTexRef) }
+}
 
-@c public func cuTexRefGetMipmapFilterMode() -> CUresult { absent(.cuTexRefGetMipmapFilterMode) }
+@c public func cuTexRefGetMipmapFilterMode(_ pfm: UnsafeMutablePointer<CUfilter_mode>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetMipmapFilterMode, { $0.add(pfm); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetMipmapFilterMode(pfm, hTexRef) }
+}
 
-@c public func cuTexRefGetMipmapLevelBias() -> CUresult { absent(.cuTexRefGetMipmapLevelBias) }
+@c public func cuTexRefGetMipmapLevelBias(_ pbias: UnsafeMutablePointer<Float>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetMipmapLevelBias, { $0.add(pbias); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetMipmapLevelBias(pbias, hTexRef) }
+}
 
-@c public func cuTexRefGetMipmapLevelClamp() -> CUresult { absent(.cuTexRefGetMipmapLevelClamp) }
+@c public func cuTexRefGetMipmapLevelClamp(_ pminMipmapLevelClamp: UnsafeMutablePointer<Float>?, _ pmaxMipmapLevelClamp: UnsafeMutablePointer<Float>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetMipmapLevelClamp, { $0.add(pminMipmapLevelClamp); $0.add(pmaxMipmapLevelClamp); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetMipmapLevelClamp(pminMipmapLevelClamp, pmaxMipmapLevelClamp, hTexRef) }
+}
 
-@c public func cuTexRefGetMipmappedArray() -> CUresult { absent(.cuTexRefGetMipmappedArray) }
+@c public func cuTexRefGetMipmappedArray(_ phMipmappedArray: UnsafeMutablePointer<OpaquePointer?>?, _ hTexRef: OpaquePointer?) -> CUresult {
+    answer(.cuTexRefGetMipmappedArray, { $0.add(made: phMipmappedArray); $0.add(hTexRef) }) { shim throws(CUDAError) in try shim.cuTexRefGetMipmappedArray(phMipmappedArray, hTexRef) }
+}
 
 @c public func cuTexRefSetAddress() -> CUresult { absent(.cuTexRefSetAddress) }
 
 @c public func cuTexRefSetAddress2D() -> CUresult { absent(.cuTexRefSetAddress2D) }
 
-@c public func cuTexRefSetAddress2D_v2() -> CUresult { absent(.cuTexRefSetAddress2D_v2) }
+@c public func cuTexRefSetAddress2D_v2(_ hTexRef: OpaquePointer?, _ desc: UnsafePointer<CUDA_ARRAY_DESCRIPTOR>?, _ dptr: CUdeviceptr, _ Pitch: Int) -> CUresult {
+    answer(.cuTexRefSetAddress2D_v2, { $0.add(hTexRef); $0.add(desc); $0.add(handle: dptr); $0.add(Pitch) }) { shim throws(CUDAError) in try shim.cuTexRefSetAddress2D_v3(hTexRef, desc, dptr, Pitch) }
+}
 
-@c public func cuTexRefSetAddress2D_v3() -> CUresult { absent(.cuTexRefSetAddress2D_v3) }
+@c public func cuTexRefSetAddress2D_v3(_ hTexRef: OpaquePointer?, _ desc: UnsafePointer<CUDA_ARRAY_DESCRIPTOR>?, _ dptr: CUdeviceptr, _ Pitch: Int) -> CUresult {
+    answer(.cuTexRefSetAddress2D_v3, { $0.add(hTexRef); $0.add(desc); $0.add(handle: dptr); $0.add(Pitch) }) { shim throws(CUDAError) in try shim.cuTexRefSetAddress2D_v3(hTexRef, desc, dptr, Pitch) }
+}
 
-@c public func cuTexRefSetAddressMode() -> CUresult { absent(.cuTexRefSetAddressMode) }
+@c public func cuTexRefSetAddressMode(_ hTexRef: OpaquePointer?, _ dim: Int32, _ am: CUaddress_mode) -> CUresult {
+    answer(.cuTexRefSetAddressMode, { $0.add(hTexRef); $0.add(dim); $0.add(am) }) { shim throws(CUDAError) in try shim.cuTexRefSetAddressMode(hTexRef, dim, am) }
+}
 
-@c public func cuTexRefSetAddress_v2() -> CUresult { absent(.cuTexRefSetAddress_v2) }
+@c public func cuTexRefSetAddress_v2(_ ByteOffset: UnsafeMutablePointer<Int>?, _ hTexRef: OpaquePointer?, _ dptr: CUdeviceptr, _ bytes: Int) -> CUresult {
+    answer(.cuTexRefSetAddress_v2, { $0.add(result: ByteOffset); $0.add(hTexRef); $0.add(handle: dptr); $0.add(bytes) }) { shim throws(CUDAError) in try shim.cuTexRefSetAddress_v2(ByteOffset, hTexRef, dptr, bytes) }
+}
 
-@c public func cuTexRefSetArray() -> CUresult { absent(.cuTexRefSetArray) }
+@c public func cuTexRefSetArray(_ hTexRef: OpaquePointer?, _ hArray: OpaquePointer?, _ Flags: UInt32) -> CUresult {
+    answer(.cuTexRefSetArray, { $0.add(hTexRef); $0.add(hArray); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuTexRefSetArray(hTexRef, hArray, Flags) }
+}
 
-@c public func cuTexRefSetBorderColor() -> CUresult { absent(.cuTexRefSetBorderColor) }
+@c public func cuTexRefSetBorderColor(_ hTexRef: OpaquePointer?, _ pBorderColor: UnsafeMutablePointer<Float>?) -> CUresult {
+    answer(.cuTexRefSetBorderColor, { $0.add(hTexRef); $0.add(pBorderColor) }) { shim throws(CUDAError) in try shim.cuTexRefSetBorderColor(hTexRef, pBorderColor) }
+}
 
-@c public func cuTexRefSetFilterMode() -> CUresult { absent(.cuTexRefSetFilterMode) }
+@c public func cuTexRefSetFilterMode(_ hTexRef: OpaquePointer?, _ fm: CUfilter_mode) -> CUresult {
+    answer(.cuTexRefSetFilterMode, { $0.add(hTexRef); $0.add(fm) }) { shim throws(CUDAError) in try shim.cuTexRefSetFilterMode(hTexRef, fm) }
+}
 
-@c public func cuTexRefSetFlags() -> CUresult { absent(.cuTexRefSetFlags) }
+@c public func cuTexRefSetFlags(_ hTexRef: OpaquePointer?, _ Flags: UInt32) -> CUresult {
+    answer(.cuTexRefSetFlags, { $0.add(hTexRef); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuTexRefSetFlags(hTexRef, Flags) }
+}
 
-@c public func cuTexRefSetFormat() -> CUresult { absent(.cuTexRefSetFormat) }
+@c public func cuTexRefSetFormat(_ hTexRef: OpaquePointer?, _ fmt: CUarray_format, _ NumPackedComponents: Int32) -> CUresult {
+    answer(.cuTexRefSetFormat, { $0.add(hTexRef); $0.add(fmt); $0.add(NumPackedComponents) }) { shim throws(CUDAError) in try shim.cuTexRefSetFormat(hTexRef, fmt, NumPackedComponents) }
+}
 
-@c public func cuTexRefSetMaxAnisotropy() -> CUresult { absent(.cuTexRefSetMaxAnisotropy) }
+@c public func cuTexRefSetMaxAnisotropy(_ hTexRef: OpaquePointer?, _ maxAniso: UInt32) -> CUresult {
+    answer(.cuTexRefSetMaxAnisotropy, { $0.add(hTexRef); $0.add(maxAniso) }) { shim throws(CUDAError) in try shim.cuTexRefSetMaxAnisotropy(hTexRef, maxAniso) }
+}
 
-@c public func cuTexRefSetMipmapFilterMode() -> CUresult { absent(.cuTexRefSetMipmapFilterMode) }
+@c public func cuTexRefSetMipmapFilterMode(_ hTexRef: OpaquePointer?, _ fm: CUfilter_mode) -> CUresult {
+    answer(.cuTexRefSetMipmapFilterMode, { $0.add(hTexRef); $0.add(fm) }) { shim throws(CUDAError) in try shim.cuTexRefSetMipmapFilterMode(hTexRef, fm) }
+}
 
-@c public func cuTexRefSetMipmapLevelBias() -> CUresult { absent(.cuTexRefSetMipmapLevelBias) }
+@c public func cuTexRefSetMipmapLevelBias(_ hTexRef: OpaquePointer?, _ bias: Float) -> CUresult {
+    answer(.cuTexRefSetMipmapLevelBias, { $0.add(hTexRef); $0.add(bias) }) { shim throws(CUDAError) in try shim.cuTexRefSetMipmapLevelBias(hTexRef, bias) }
+}
 
-@c public func cuTexRefSetMipmapLevelClamp() -> CUresult { absent(.cuTexRefSetMipmapLevelClamp) }
+@c public func cuTexRefSetMipmapLevelClamp(_ hTexRef: OpaquePointer?, _ minMipmapLevelClamp: Float, _ maxMipmapLevelClamp: Float) -> CUresult {
+    answer(.cuTexRefSetMipmapLevelClamp, { $0.add(hTexRef); $0.add(minMipmapLevelClamp); $0.add(maxMipmapLevelClamp) }) { shim throws(CUDAError) in try shim.cuTexRefSetMipmapLevelClamp(hTexRef, minMipmapLevelClamp, maxMipmapLevelClamp) }
+}
 
-@c public func cuTexRefSetMipmappedArray() -> CUresult { absent(.cuTexRefSetMipmappedArray) }
+@c public func cuTexRefSetMipmappedArray(_ hTexRef: OpaquePointer?, _ hMipmappedArray: OpaquePointer?, _ Flags: UInt32) -> CUresult {
+    answer(.cuTexRefSetMipmappedArray, { $0.add(hTexRef); $0.add(hMipmappedArray); $0.add(Flags) }) { shim throws(CUDAError) in try shim.cuTexRefSetMipmappedArray(hTexRef, hMipmappedArray, Flags) }
+}

@@ -126,4 +126,11 @@ package enum Call: UInt16, CaseIterable, Sendable {
     case cuGraphDestroy = 119
     case cuGraphConditionalHandleCreate = 120
     case cuGraphExecUpdate_v2 = 121
+    case cuTensorMapEncodeTiled = 122
+    case cuTensorMapReplaceAddress = 123
+    case cuTensorMapSetAllocationClass = 124
+    case cuModuleGetTexRef = 125
+    case cuModuleGetSurfRef = 126
+    case cuTexRefSetArray = 127
+    case cuSurfRefSetArray = 128
 }
