@@ -89,7 +89,8 @@ extension SoftGPU {
         do {
             allocation = try pool.allocate(byteCount)
         } catch {
-            guard error == .outOfMemory, !stream.isIdle else { throw error }
+            guard error == .outOfMemory else { throw error }
+            // Also where the stream has reached its end by now: its frees may have come after the attempt.
             stream.wait(for: stream.position.sequence)
             allocation = try pool.allocate(byteCount)
         }
