@@ -6,7 +6,9 @@ import RemoteDriver
 import Testing
 import Transport
 
-/// The contracts of Tests/DataPathTests with the driver of this machine, for `scripts/gpu-check`:
+/// The contracts of Tests/DataPathTests with the driver of this machine.
+///
+/// For `scripts/gpu-check`:
 ///
 ///     driver-contract --driver FILE --server FILE [options of Swift Testing]
 ///

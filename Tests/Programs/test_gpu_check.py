@@ -11,7 +11,7 @@ SCRIPT = ROOT / "scripts" / "gpu-check"
 
 
 def call(*words):
-    return subprocess.run([str(word) for word in words], env=environment(), capture_output=True, text=True, timeout=280,
+    return subprocess.run([str(word) for word in words], env=environment(), capture_output=True, text=True, timeout=600,
                           check=False)
 
 
@@ -24,7 +24,7 @@ def test_what_is_tried_on_a_gpu_can_be_tried_here(tmp_path):
         archive.extractall(tmp_path, filter="data")
     folder = tmp_path / "bitfusion-gpu-check"
     (folder / "tree" / "lib" / "bitfusion" / "soft").symlink_to(ROOT / ".build" / "tree" / "lib" / "bitfusion" / "soft")
-    tried = call(folder / "gpu-check", "run", "--soft-gpu", "2x1024", "--parts", "server,programs,frameworks,torch,times",
+    tried = call(folder / "gpu-check", "run", "--soft-gpu", "2x1024", "--parts", "server,contracts,programs,frameworks,torch,times",
                  "--report", tmp_path / "report.json")
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
     failed = [row for row in rows if row["outcome"] in ("fail", "below")]
@@ -32,6 +32,8 @@ def test_what_is_tried_on_a_gpu_can_be_tried_here(tmp_path):
     outcomes = {(row["part"], row["name"]): row["outcome"] for row in rows}
     assert outcomes["programs", "vector_add"] == outcomes["programs", "two_devices"] == "pass"
     assert outcomes["server", "list_gpus"] == "pass"
+    assert outcomes["contracts", "DriverContractGraphs runsBranchesInTheirOrder"] == "pass"
+    assert sum(row["part"] == "contracts" for row in rows) > 100
 
 
 @pytest.mark.parametrize("words, says", [
