@@ -230,6 +230,7 @@ import Testing
     @Test(arguments: DriverContract.subjects)
     func loopsBesideAnotherDevice(_ subject: DriverContract.Subject) throws {
         let shop = try Workshop(subject)
+        try shop.fixture.needSecondDevice()
         let driver = shop.fixture.driver
         let second = try driver.cuDevicePrimaryCtxRetain(dev: 1)
         let far = try driver.cuMemAlloc_v2(second, bytesize: 4)
