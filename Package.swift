@@ -22,8 +22,9 @@ let common: [SwiftSetting] =
 /// (exports, sockets, the host driver, device memory) are compiled without that check.
 let strict: [SwiftSetting] = common + [.strictMemorySafety()]
 
-/// Of the client's package what waits for people or the network: what it takes on the disk counts for more. The shim's
-/// calls cost the same either way (docs/measurements.md).
+/// Of the client's package what waits for people or the network: what it takes on the disk counts for more.
+///
+/// The shim's calls cost the same either way (docs/measurements.md).
 let small: [SwiftSetting] = [.unsafeFlags(["-Osize"], .when(configuration: .release))]
 let smallModules: Set = [
     "CallTrace", "Content", "Driver", "Health", "Management", "ManagementShim", "ManagerClient", "Pool", "ProgramImage",

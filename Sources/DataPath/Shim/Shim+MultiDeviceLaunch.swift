@@ -4,8 +4,9 @@ import Driver
 
 /// One cooperative grid on each of several devices, which begin together and whose streams go on together.
 ///
-/// of the device library that CUDA 13 no longer has, on a workspace that only a driver can give to several devices.
-/// of the device library that CUDA 13 no longer has, on a workspace that only a driver can give to several devices.
+/// The grids themselves do not wait for each other: what CUDA 12 and earlier offered for that (`multi_grid.sync`) is
+/// code of the device library that CUDA 13 no longer has, on a workspace that only a driver can give to several
+/// devices.
 extension Shim {
     private struct Grid {
         let target: StreamTarget
