@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCUDA
 import Driver
+import Glibc
 import Shim
 import Synchronization
 
@@ -10,12 +11,16 @@ import Synchronization
 final class FakeDriver: Driver {
     static let made = Atomic<Int>(0)
 
+    /// Where the process has nothing: the thread sanitizer allows only these, and the other one has its own there.
+    private static let base: CUdeviceptr =
+        getenv("BITFUSION_SANITIZER").map { String(cString: $0) } == "thread" ? 0x4_0000_0000 : 0x1100_0000_0000
+
     struct State {
         var calls: [String] = []
         var lastHandle: UInt64 = 0
         /// Every driver has addresses of its own, because the tests of one process reserve them in it.
         var nextAddress: CUdeviceptr =
-            0x1100_0000_0000 + CUdeviceptr(FakeDriver.made.add(1, ordering: .relaxed).oldValue) << 32
+            FakeDriver.base + CUdeviceptr(FakeDriver.made.add(1, ordering: .relaxed).oldValue) << 29
         /// Where the next allocations are, before consecutive ones.
         var addresses: [CUdeviceptr] = []
         /// The parameter block of the last launch.
