@@ -32,13 +32,10 @@ extension Shim {
         let shape = try arrays.object(hArray).shape
         // CU_TRSA_OVERRIDE_FORMAT must be set.
         guard Flags == 1 else { throw .invalidValue }
-        try change(hTexRef) { state in
-            var resource = CUDA_RESOURCE_DESC()
-            resource.resType = CU_RESOURCE_TYPE_ARRAY
-            resource.res.array.hArray = hArray
-            state.resource = resource
-            (state.format, state.channels) = (CUarray_format(shape.format), shape.channels)
-        }
+        var resource = CUDA_RESOURCE_DESC()
+        resource.resType = CU_RESOURCE_TYPE_ARRAY
+        resource.res.array.hArray = hArray
+        try change(hTexRef, to: resource, shape)
     }
 
     func cuTexRefSetMipmappedArray(
@@ -46,10 +43,17 @@ extension Shim {
     ) throws(CUDAError) {
         let shape = try mipmappedArrays.object(hMipmappedArray).shape
         guard Flags == 1 else { throw .invalidValue }
-        try change(hTexRef) { state in
-            var resource = CUDA_RESOURCE_DESC()
-            resource.resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY
-            resource.res.mipmap.hMipmappedArray = hMipmappedArray
+        var resource = CUDA_RESOURCE_DESC()
+        resource.resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY
+        resource.res.mipmap.hMipmappedArray = hMipmappedArray
+        try change(hTexRef, to: resource, shape)
+    }
+
+    /// Lets a reference read an array, whose format becomes its own.
+    private func change(
+        _ handle: OpaquePointer?, to resource: CUDA_RESOURCE_DESC, _ shape: ArrayShape
+    ) throws(CUDAError) {
+        try change(handle) { state in
             state.resource = resource
             (state.format, state.channels) = (CUarray_format(shape.format), shape.channels)
         }
