@@ -18,6 +18,9 @@ COMPLETIONS = {
 GUIDE = [
     ("COMMANDS:", "version, v", "Display full Bitfusion version"),
     ("COMMANDS:", "localhealth, LH", "Run health check on current node only"),
+    ("COMMANDS:", "dealloc", "Deallocate license certificate."),
+    ("COMMANDS:", "crashreport", "Write a crash report into a file; nothing is sent anywhere"),
+    ("COMMANDS:", "license", "Check license status"),
     ("COMMANDS:", "list_gpus", "List the available GPUs in a shared pool"),
     ("COMMANDS:", "help, h", "Shows a list of commands or help for one command"),
     ("Client Commands:", "client, c", "Run application"),

@@ -8,8 +8,8 @@ struct Bitfusion: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitfusion", abstract: "Run applications on GPUs of the network.",
         subcommands: [
-            VersionCommand.self, LocalHealthCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self,
-            GPUTableCommand.self,
+            VersionCommand.self, LocalHealthCommand.self, DeallocCommand.self, CrashReportCommand.self,
+            LicenseCommand.self, ListGPUsCommand.self, HelpCommand.self, HoldGPUsCommand.self, GPUTableCommand.self,
         ],
         groupedSubcommands: [
             CommandGroup(

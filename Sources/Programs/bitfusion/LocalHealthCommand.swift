@@ -53,7 +53,7 @@ struct NodeOptions: ParsableArguments {
     var dataFolder: String?
 
     /// The folder that was named, or where this user's daemon has its own.
-    private var folder: String {
+    var folder: String {
         if let dataFolder { return dataFolder }
         if geteuid() == 0 { return "/var/lib/bitfusion" }
         let state = ProcessInfo.processInfo.environment["XDG_STATE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
